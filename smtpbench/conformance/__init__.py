@@ -1,0 +1,1 @@
+"""The conformance runner: catalogue, cases' interface, grading and the pytest plugin."""

@@ -1,0 +1,1 @@
+"""Delivered messages: the observers that read back what arrived."""

@@ -1,0 +1,87 @@
+"""The result of a load run: the public schema ``smtpbench.load/1``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "smtpbench.load/1"
+
+PHASES = (
+    "connect", "tls", "banner", "ehlo", "starttls", "auth",
+    "mail", "rcpt", "data", "body", "transaction", "session",
+)  # fmt: skip
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(populate_by_name=True, extra="forbid")
+
+
+class PhaseStats(_Model):
+    """Latencies of one phase in milliseconds, from a histogram of 1 µs resolution and three digits."""
+
+    count: int = 0
+    p50_ms: float = 0.0
+    p90_ms: float = 0.0
+    p99_ms: float = 0.0
+    p999_ms: float = 0.0
+    max_ms: float = 0.0
+    hdr: str = ""  # HdrHistogram V2, compressed, base64; values in µs
+
+
+class Totals(_Model):
+    """What became of the sessions and messages."""
+
+    sessions: int = 0
+    accepted: int = 0
+    rejected_4xx: int = 0
+    rejected_5xx: int = 0
+    dropped: int = 0
+    timeouts: int = 0
+
+
+class Rates(_Model):
+    """Messages per second over the measured part of the run."""
+
+    accepted_per_s: float = 0.0
+    offered_per_s: float = 0.0
+
+
+class TimelinePoint(_Model):
+    """One second of the run."""
+
+    t_s: int
+    accepted: int
+    sessions: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Generator(_Model):
+    """What the load cost us, and how late our own loop was."""
+
+    cpu_s: float = 0.0
+    cpu_us_per_message: float = 0.0
+    loop_lag_p99_ms: float = 0.0
+    schedule_lag_p99_ms: float = 0.0
+
+
+class LoadResult(_Model):
+    """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``)."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    smtpbench: str = ""
+    started: str = ""
+    duration_s: float = 0.0
+    valid: bool = True
+    invalid_reasons: list[str] = []
+    target: dict[str, Any] = {}
+    workload: dict[str, Any] = {}
+    totals: Totals = Totals()
+    rates: Rates = Rates()
+    phases: dict[str, PhaseStats] = {}
+    from_intended_start: dict[str, PhaseStats] = {}
+    replies: dict[str, int] = {}
+    timeline: list[TimelinePoint] = []
+    generator: Generator = Generator()

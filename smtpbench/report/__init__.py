@@ -1,0 +1,1 @@
+"""From result models to what people and CI read."""

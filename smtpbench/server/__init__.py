@@ -1,0 +1,1 @@
+"""An SMTP server over the wire: the strict reference server, the sink, and their faults."""

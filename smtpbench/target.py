@@ -1,0 +1,215 @@
+"""What is under test: one validated model, whatever form the user gave it in."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from smtpbench.errors import UsageError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Address = Annotated[str, Field(min_length=1, max_length=320)]
+
+
+class Role(StrEnum):
+    """What an endpoint is for; the field's words for port 25, 587, 465 and LMTP."""
+
+    MX = "mx"
+    SUBMISSION = "submission"
+    SUBMISSIONS = "submissions"
+    LMTP = "lmtp"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(_Strict):
+    """Where one service of the target listens, and how TLS begins there."""
+
+    host: str = "127.0.0.1"
+    port: Port
+    tls: Literal["none", "starttls", "implicit"] = "none"
+
+    @property
+    def address(self) -> str:
+        """``host:port``, with brackets about an IPv6 literal."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Fixtures(_Strict):
+    """Mailboxes that the target's administrator prepared for the test."""
+
+    recipient: Address | None = None
+    second_recipient: Address | None = None
+    unknown_recipient: Address | None = None
+    foreign_recipient: Address | None = "nobody@relay-refused.example"
+    sender: Address = "sender@example.org"
+    local_domains: tuple[str, ...] = ()
+
+
+class Credentials(_Strict):
+    """A user name, and where its password is read from; never the password itself."""
+
+    username: str
+    password_env: str | None = None
+    password_file: Path | None = None
+
+    def password(self) -> str:
+        """The password, read now. Raises UsageError naming the missing variable or file."""
+        if self.password_env is not None:
+            try:
+                return os.environ[self.password_env]
+            except KeyError:
+                raise UsageError(f"auth.password_env: environment variable {self.password_env} is not set") from None
+        if self.password_file is not None:
+            try:
+                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except OSError as error:
+                raise UsageError(f"auth.password_file: {self.password_file}: {error.strerror}") from None
+        raise UsageError("auth: password_env or password_file is needed")
+
+
+class Tls(_Strict):
+    """How the target's certificate is checked."""
+
+    ca: Path | None = None
+    verify: bool = True
+    server_name: str | None = None
+
+
+class Observe(_Strict):
+    """Where delivered messages can be read back: ``maildir:PATH``, ``mbox:PATH``, ``sink:HOST:PORT``, …"""
+
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        scheme = value.partition(":")[0]
+        if scheme not in OBSERVER_SCHEMES or ":" not in value:
+            raise ValueError(f"expected {' | '.join(s + ':…' for s in OBSERVER_SCHEMES)}")
+        return value
+
+
+OBSERVER_SCHEMES = ("maildir", "mbox", "sink", "imap", "imaps", "pop3", "pop3s")
+
+
+class Timeouts(_Strict):
+    """Waits in seconds. ``quiet`` is how long a silence must last to count as one."""
+
+    connect: Annotated[float, Field(gt=0, le=600)] = 10.0
+    reply: Annotated[float, Field(gt=0, le=600)] = 10.0
+    delivery: Annotated[float, Field(gt=0, le=3600)] = 15.0
+    quiet: Annotated[float, Field(gt=0, le=60)] = 0.3
+
+
+class Target(_Strict):
+    """The server under test. Built by `load_toml`, `from_url` or a lab recipe."""
+
+    name: str = "target"
+    endpoints: dict[Role, Endpoint] = Field(min_length=1)
+    fixtures: Fixtures = Fixtures()
+    auth: Credentials | None = None
+    tls: Tls = Tls()
+    observe: Observe | None = None
+    timeouts: Timeouts = Timeouts()
+    client_name: str = "client.example.org"
+
+    @property
+    def main(self) -> Endpoint:
+        """The endpoint most tests use: mx if there is one, else the first given."""
+        return self.endpoints.get(Role.MX) or next(iter(self.endpoints.values()))
+
+
+def load_toml(path: Path) -> Target:
+    """The target a TOML file describes. Raises UsageError, one line per mistake (key, value, expected)."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+    data.setdefault("name", path.stem)
+    return parse_target(data, where=str(path))
+
+
+def parse_target(data: dict[str, Any], *, where: str) -> Target:
+    """A validated target from plain data; `where` begins each line of an error."""
+    try:
+        return Target.model_validate(data)
+    except ValidationError as error:
+        lines = [_one_line(where, item) for item in error.errors()]
+        raise UsageError("\n".join(lines)) from None
+
+
+def _one_line(where: str, item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        return f"{where}: {key}: unknown key (value {item['input']!r})"
+    if item["type"] == "missing":
+        return f"{where}: {key}: missing, a value is needed"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{where}: {key}: {item['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+_URL_ROLES: dict[str, tuple[Role, int]] = {
+    "smtp": (Role.MX, 25),
+    "smtps": (Role.SUBMISSIONS, 465),
+    "lmtp": (Role.LMTP, 24),
+}
+SUBMISSION_PORT = 587
+
+
+def from_url(url: str) -> Target:
+    """The target of ``smtp://``, ``smtps://`` or ``lmtp://host:port``; port 587 is taken as submission."""
+    parts = urlsplit(url)
+    if parts.scheme not in _URL_ROLES:
+        raise UsageError(f"{url}: unknown scheme {parts.scheme!r}, expected smtp://, smtps:// or lmtp://")
+    if parts.password is not None:
+        raise UsageError("a password in a target URL is refused: use --username and --password-env")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise UsageError(f"{url}: expected {parts.scheme}://HOST:PORT and nothing more")
+    try:
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise UsageError(f"{url}: the port is not a number from 1 to 65535") from None
+    if not host:
+        raise UsageError(f"{url}: the host is missing")
+    role, default_port = _URL_ROLES[parts.scheme]
+    number = default_port if port is None else port
+    if role is Role.MX and number == SUBMISSION_PORT:
+        role = Role.SUBMISSION
+    tls = {Role.SUBMISSIONS: "implicit", Role.SUBMISSION: "starttls"}.get(role, "none")
+    endpoint = {"host": host, "port": number, "tls": tls}
+    return parse_target({"name": url, "endpoints": {role.value: endpoint}}, where=url)
+
+
+def require_authorized(target: Target, authorized: frozenset[str]) -> None:
+    """Refuse a target that is not on loopback unless its host was typed after ``--authorized``.
+
+    Every address that a host resolves to must be a loopback address. Raises UsageError.
+    """
+    for endpoint in target.endpoints.values():
+        if endpoint.host not in authorized and not _is_loopback(endpoint.host):
+            raise UsageError(
+                f"{endpoint.host} is not a loopback address: add --authorized {endpoint.host} "
+                "if you are allowed to test that server"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"{host}: cannot be resolved: {error.strerror or error}") from None
+    addresses = [ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found]
+    return all(address.is_loopback for address in addresses)
