@@ -1,0 +1,57 @@
+# Everything a developer runs. Each target builds .venv first and needs only Python 3.11, pip and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help demo test lint hermetic lab-test bench lock clean
+
+help:
+	@echo "make demo      certify the embedded server and write results/demo/report.html"
+	@echo "make test      lint, types, layer rule, hermetic tests with branch coverage"
+	@echo "make lab-test  the tests that start real servers (root)"
+	@echo "make lint      format, lint, types, layer rule"
+	@echo "make bench     our engine against Postfix's smtp-source (root)"
+	@echo "make lock      resolve requirements.lock again"
+	@echo "make clean     remove .venv and every cache"
+
+.venv: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+# Exit code 1 means that the server has findings (the embedded one has): the demo still worked.
+demo: $(STAMP)
+	$(BIN)/smtpbench certify embedded --users 8 --run-time 8s --out results/demo || test $$? -eq 1
+	@echo "Open results/demo/report.html"
+
+test: lint hermetic
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+hermetic: $(STAMP)
+	$(BIN)/pytest -m "not lab" --cov --cov-report=term-missing:skip-covered
+
+lab-test: $(STAMP)
+	@test "$$(id -u)" = 0 || { echo "lab tests need root: they start servers in a private root and drop privileges"; exit 2; }
+	$(BIN)/pytest -m lab
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/engine_vs_smtp_source.py
+
+lock:
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv; }
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
