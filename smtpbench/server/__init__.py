@@ -1,1 +1,7 @@
-"""An SMTP server over the wire: the strict reference server, the sink, and their faults."""
+"""The receiver side: strict reference server, sink, and their named faults."""
+
+from __future__ import annotations
+
+from smtpbench.server.faults import FAULTS, Fault, fault
+
+__all__ = ["FAULTS", "Fault", "fault"]

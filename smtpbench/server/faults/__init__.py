@@ -1,0 +1,13 @@
+"""Named faults. Import this package and every fault module in it is registered in `FAULTS`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from smtpbench.server.faults.registry import FAULTS, Fault, fault, with_faults
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["FAULTS", "Fault", "fault", "with_faults"]
