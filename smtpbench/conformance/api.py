@@ -1,0 +1,177 @@
+"""What a case may use, in one place. Cases import from `smtpbench.conformance`, which has the same names.
+
+A case is ten lines: get there, do the one thing, say what conforms.
+
+    @case("5321-A-31", broken_by="rset-accepts-argument")
+    async def rset_with_an_argument_is_a_syntax_error(peer: Peer) -> Observation:
+        \"\"\"RSET takes no argument.\"\"\"
+        await peer.until_ready()                                   # refused → untested, with the reply
+        return expect(await peer.command(b"RSET now"), codes(501), near=severity(5))
+
+    @case("5321-D-6", needs=[RECIPIENT, DELIVERED], broken_by="data-ends-at-lf-dot-crlf")
+    async def lf_dot_crlf_is_not_end_of_data(peer: Peer) -> Observation:
+        \"\"\"A line ended by a bare LF does not complete the end-of-data sequence.\"\"\"
+        await peer.until_data()
+        await peer.send(peer.marked_body(b"first\\n.\\r\\n" + peer.smuggled()))
+        return expect(await peer.delivery(), not_split)
+
+    @case("5321-D-16", needs=[RECIPIENT, DELIVERED], broken_by="leading-dot-kept")
+    async def stuffed_dots_are_removed(peer: Peer) -> Observation:
+        \"\"\"The dot that a client adds to a line that begins with one is removed again.\"\"\"
+        content = peer.marked_body(b".one\\r\\n..two\\r\\n")
+        return expect(await peer.delivered(content), intact(content))
+
+**Ids.** ``conformance/rfc5321/data.py`` + ``lf_dot_crlf_…`` is `rfc5321.data.lf-dot-crlf-…`. It is public
+and stable: do not rename a case without need. The docstring's first line is the title in reports.
+
+**Getting there.** `until_ready` (EHLO accepted) · `until_mail` (MAIL accepted) · `until_rcpt` (RCPT
+accepted) · `until_data` (354). Each does what is still missing and raises `Untested` if refused. A case
+about what comes earlier uses `connect()` (greeting), `ehlo()`, `helo()`.
+
+**Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
+`probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good
+answer) · `send(octets)` then `read(n)` · `settle()` replies nobody asked for · `until_closed()` ·
+`starttls()`, `auth()`, `content(message)`. `new_session()` for a second connection; `drop()` breaks one off. None of
+them raises for a close or a silence (the case is then run once more; if it happens again the Answer
+holds it), so "the connection closed" is judged like any other answer.
+
+**Delivery.** Build content with `marked_body(body, *extra_header_lines)`: the marker finds it again.
+`delivered(content)` submits it properly. For octets on the edge: `until_data()`, `send(raw)`, then
+`delivery()`, which sends CRLF.CRLF and QUIT, reads to the close, waits for the message and for a fence
+message behind it, so that what must NOT arrive had its chance. `nothing_arrived()` is for transactions
+given up half-way.
+
+**Saying what conforms.** `expect(seen, conforms, near=…, stricter=…, choice=…)`:
+`conforms` is what the RFC asks; `near` the right class with the wrong code, or widely tolerated (→
+non-strict); `stricter` refused on purpose (→ hardened); `choice` the RFC leaves it open (→ info);
+anything else violates. `|` joins alternatives (`codes(501) | near(severity(5))` says the same inline), `&`
+demands both. Never look at a level, never branch on a verdict: the level in the catalogue grades.
+
+    codes(250, 251) · severity(5) · not_codes(500, 502) · not_severity(2) · any_reply · silence · closed ·
+    closed_with_421 · closed_with_refusal · text_matches(rb"…", "a domain first") ·
+    reply_that("in words", lambda reply: …) · single(…) exactly one reply · sequence(codes(250), codes(354))
+    one_message · refused · nothing_delivered · not_split · messages(n) · intact(content) ·
+    each_message("in words", that("…", lambda message: …)) · that("in words", lambda seen: …)
+
+Several variants of one question: ``all_of(expect(…), expect(…))``: the worst counts, and is named.
+A question that cannot be put: ``raise Untested("why")``.
+
+**Needs.** RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, LOCAL_DOMAIN, DELIVERED,
+EXTENSION("SIZE"), NO_EXTENSION("SIZE"), TLS, AUTH, SLOW, ENDPOINT(Role.LMTP). Name what the case uses (a
+case that calls `until_rcpt` needs RECIPIENT).
+
+**Proof.** `broken_by` names the faults (smtpbench/server/faults) that must turn the case red;
+``smtpbench catalogue --proof`` shows that they do, and that no other case turns red.
+"""
+
+from __future__ import annotations
+
+from smtpbench.conformance.answer import Answer, Ending
+from smtpbench.conformance.cases import Case, case
+from smtpbench.conformance.deliveries import (
+    Delivery,
+    Message,
+    each_message,
+    intact,
+    messages,
+    not_split,
+    nothing_delivered,
+    one_message,
+    refused,
+)
+from smtpbench.conformance.expectations import (
+    Expectation,
+    any_reply,
+    choice,
+    closed,
+    closed_with_421,
+    closed_with_refusal,
+    codes,
+    expect,
+    near,
+    not_codes,
+    not_severity,
+    reply_that,
+    sequence,
+    severity,
+    silence,
+    single,
+    stricter,
+    text_matches,
+    that,
+)
+from smtpbench.conformance.needs import (
+    AUTH,
+    DELIVERED,
+    ENDPOINT,
+    EXTENSION,
+    FOREIGN_RECIPIENT,
+    LOCAL_DOMAIN,
+    NO_EXTENSION,
+    RECIPIENT,
+    SECOND_RECIPIENT,
+    SLOW,
+    TLS,
+    UNKNOWN_RECIPIENT,
+    Need,
+)
+from smtpbench.conformance.observation import Observation, Outcome, Untested, all_of
+from smtpbench.conformance.peer import Peer
+from smtpbench.target import Role
+from smtpbench.wire.replies import Anomaly, Reply
+
+__all__ = [
+    "AUTH",
+    "DELIVERED",
+    "ENDPOINT",
+    "EXTENSION",
+    "FOREIGN_RECIPIENT",
+    "LOCAL_DOMAIN",
+    "NO_EXTENSION",
+    "RECIPIENT",
+    "SECOND_RECIPIENT",
+    "SLOW",
+    "TLS",
+    "UNKNOWN_RECIPIENT",
+    "Anomaly",
+    "Answer",
+    "Case",
+    "Delivery",
+    "Ending",
+    "Expectation",
+    "Message",
+    "Need",
+    "Observation",
+    "Outcome",
+    "Peer",
+    "Reply",
+    "Role",
+    "Untested",
+    "all_of",
+    "any_reply",
+    "case",
+    "choice",
+    "closed",
+    "closed_with_421",
+    "closed_with_refusal",
+    "codes",
+    "each_message",
+    "expect",
+    "intact",
+    "messages",
+    "near",
+    "not_codes",
+    "not_severity",
+    "not_split",
+    "nothing_delivered",
+    "one_message",
+    "refused",
+    "reply_that",
+    "sequence",
+    "severity",
+    "silence",
+    "single",
+    "stricter",
+    "text_matches",
+    "that",
+]

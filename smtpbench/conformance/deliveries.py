@@ -1,0 +1,176 @@
+"""What was delivered: messages as the observer gave them back, and the expectations about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from smtpbench.conformance.answer import Answer
+from smtpbench.conformance.expectations import (
+    Expectation,
+    closed_with_421,
+    closed_with_refusal,
+    stricter,
+    that,
+)
+from smtpbench.conformance.observation import Outcome
+from smtpbench.wire.replies import escape
+
+# Fields that a server puts above a message on its way to the mailbox (RFC 5321 §4.4 and local habit).
+TRACE_FIELDS = frozenset({b"return-path", b"received", b"delivered-to", b"x-original-to"})
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r?\n[ \t].*)*)(?:\r?\n|\Z)")
+SHOWN_DIFFERENCE = 40  # octets shown from where two contents begin to differ
+
+
+class Delivered(Protocol):
+    """What is used of a message that an observer found: its octets, and the mailbox's line ends."""
+
+    @property
+    def content(self) -> bytes:
+        """The octets."""
+        ...
+
+    @property
+    def line_ends(self) -> Literal["crlf", "lf"]:
+        """How the mailbox ends lines."""
+        ...
+
+
+class Observer(Protocol):
+    """What is used of an observer."""
+
+    async def fetch(self, marker: bytes, at_least: int, within: float) -> Sequence[Delivered]:
+        """All messages that hold `marker`; waits up to `within` seconds for `at_least` of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """One delivered message. `raw` is what the mailbox holds.
+
+    `trace` holds the fields that delivery put on top, as (name in lower case, unfolded value), from the
+    top down; `content` is what remains below them. In a mailbox with LF line ends both sides of a
+    comparison are taken to LF first: which bare LF was a CRLF is lost there.
+    """
+
+    raw: bytes
+    line_ends: Literal["crlf", "lf"] = "crlf"
+    trace: tuple[tuple[str, str], ...] = field(init=False)
+    content: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        trace: list[tuple[str, str]] = []
+        rest = self.raw
+        while (match := _FIELD.match(rest)) and match[1].lower() in TRACE_FIELDS:
+            value = re.sub(rb"\r?\n", b"", match[2]).strip().decode("latin-1")
+            trace.append((match[1].decode("ascii").lower(), value))
+            rest = rest[match.end() :]
+        object.__setattr__(self, "trace", tuple(trace))
+        object.__setattr__(self, "content", rest)
+
+    def traces(self, name: str) -> tuple[str, ...]:
+        """Values of the trace fields called `name`, from the top down."""
+        return tuple(value for key, value in self.trace if key == name.lower())
+
+    @property
+    def received(self) -> tuple[str, ...]:
+        """Values of the Received fields that delivery put on top, newest first."""
+        return self.traces("received")
+
+    def same_as(self, content: bytes) -> bool:
+        """Whether the message is `content` (as sent, dots not stuffed) to the octet, trace aside."""
+        return self.content == self._local(content)
+
+    def holds(self, part: bytes) -> bool:
+        """Whether `part` occurs in the content."""
+        return self._local(part) in self.content
+
+    def difference(self, content: bytes) -> str:
+        """Where and how the message first differs from `content`, in words; "" if it does not."""
+        sent = self._local(content)
+        if sent == self.content:
+            return ""
+        at = next((i for i, (a, b) in enumerate(zip(sent, self.content, strict=False)) if a != b), None)
+        if at is None:
+            at = min(len(sent), len(self.content))
+        show = slice(at, at + SHOWN_DIFFERENCE)
+        return (
+            f"from octet {at}: sent {escape(sent[show])!s}, delivered {escape(self.content[show])!s} "
+            f"({len(sent)} octets sent, {len(self.content)} delivered)"
+        )
+
+    def _local(self, content: bytes) -> bytes:
+        return content.replace(b"\r\n", b"\n") if self.line_ends == "lf" else content
+
+
+@dataclass(frozen=True)
+class Delivery(Answer):
+    """All replies from the end of data to the close, and every message with the case's marker.
+
+    The messages are complete: a message sent afterwards in a session of its own (the fence) had
+    arrived, and nothing more came for `timeouts.quiet` after it.
+    """
+
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def arrived(self) -> int:
+        """Messages delivered."""
+        return len(self.messages)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server took the message: its first reply after the end of data is a 2yz."""
+        return self.severity == 2
+
+    @property
+    def seen(self) -> str:
+        """The replies, and how many messages arrived."""
+        number = {0: "nothing", 1: "1 message"}.get(self.arrived, f"{self.arrived} messages")
+        return f"{super().seen} · {number} delivered"
+
+
+def _orderly(delivery: Answer, *digits: int) -> bool:
+    """One reply of these classes, then at most the 221 to our QUIT."""
+    rest = delivery.replies[1:]
+    return delivery.severity in digits and (not rest or (len(rest) == 1 and rest[0].code == 221))
+
+
+one_message: Expectation[Delivery] = that(
+    "one 2yz reply and one message delivered",
+    lambda delivery: _orderly(delivery, 2) and delivery.arrived == 1,
+)
+refused: Expectation[Delivery] = that(
+    "one 4yz or 5yz reply and nothing delivered",
+    lambda delivery: _orderly(delivery, 4, 5) and not delivery.arrived,
+)
+nothing_delivered: Expectation[Delivery] = that("nothing delivered", lambda delivery: not delivery.arrived)
+not_split: Expectation[Delivery] = one_message | stricter(refused | closed_with_421 | closed_with_refusal)
+
+
+def messages(number: int) -> Expectation[Delivery]:
+    """One 2yz reply and exactly `number` messages delivered (one for each recipient, say)."""
+    return that(
+        f"one 2yz reply and {number} messages delivered",
+        lambda delivery: _orderly(delivery, 2) and delivery.arrived == number,
+    )
+
+
+def intact(content: bytes) -> Expectation[Delivery]:
+    """At least one message was delivered, and each is `content` to the octet, trace fields aside."""
+    return that(
+        "the content as it was sent",
+        lambda delivery: delivery.arrived > 0 and all(item.same_as(content) for item in delivery.messages),
+    )
+
+
+def each_message(what: str, holds: Expectation[Message]) -> Expectation[Delivery]:
+    """At least one message was delivered, and `holds` judges each of them as conforming."""
+    return that(
+        what,
+        lambda delivery: (
+            delivery.arrived > 0 and all(holds.judge(item) is Outcome.CONFORMS for item in delivery.messages)
+        ),
+    )
