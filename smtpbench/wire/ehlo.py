@@ -1,8 +1,8 @@
 """EHLO keyword lines (RFC 5321 §4.1.1.1).
 
-    ehlo-line    = ehlo-keyword *( SP ehlo-param )
-    ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
-    ehlo-param   = 1*(%d33-126)
+ehlo-line    = ehlo-keyword *( SP ehlo-param )
+ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
+ehlo-param   = 1*(%d33-126)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Enhanced mail system status codes (RFC 3463 §2) as RFC 2034 §4 puts them at the front of reply text.
 
-    status-code = class "." subject "." detail      class = "2" / "4" / "5"
-    subject = 1*3digit                              detail = 1*3digit
+status-code = class "." subject "." detail      class = "2" / "4" / "5"
+subject = 1*3digit                              detail = 1*3digit
 """
 
 from __future__ import annotations
