@@ -1,0 +1,139 @@
+"""What every form of a report says about a result: its findings, its order, its one-line conclusion."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.load.result import PHASES, LoadResult, PhaseStats
+from smtpbench.report.model import Run
+
+Tone = Literal["good", "warn", "bad"]
+
+MARKS: dict[Verdict, str] = {
+    Verdict.PASS: "✓",
+    Verdict.FAIL: "✗",
+    Verdict.NON_STRICT: "!",
+    Verdict.HARDENED: "◆",
+    Verdict.INFO: "i",
+    Verdict.UNTESTED: "–",
+    Verdict.ERROR: "⚠",
+}
+"""A sign beside each word, so that no verdict is told by colour alone."""
+
+MEANINGS: dict[Verdict, str] = {
+    Verdict.PASS: "conforms",
+    Verdict.FAIL: "breaks a MUST, a MUST NOT or a grammar rule",
+    Verdict.NON_STRICT: "breaks a SHOULD, or answers the right class with the wrong code",
+    Verdict.HARDENED: "stricter than the RFC on purpose",
+    Verdict.INFO: "the RFC leaves a choice: which branch was taken",
+    Verdict.UNTESTED: "not tested, for the reason given",
+    Verdict.ERROR: "the harness itself broke",
+}
+
+FINDINGS = (Verdict.FAIL, Verdict.NON_STRICT, Verdict.ERROR)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The cases of one RFC section, in the order of the run."""
+
+    rfc: int
+    section: str
+    cases: list[CaseResult]
+
+    @property
+    def title(self) -> str:
+        """``RFC 5321 §4.1.1.4``."""
+        return f"RFC {self.rfc} §{self.section}" if self.section else f"RFC {self.rfc}"
+
+    @property
+    def url(self) -> str:
+        """The section's text at the RFC Editor."""
+        page = f"https://www.rfc-editor.org/rfc/rfc{self.rfc}"
+        return f"{page}#section-{self.section}" if re.fullmatch(r"\d+(\.\d+)*", self.section) else page
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """One line on a half of the run, and how it reads."""
+
+    tone: Tone
+    text: str
+
+
+def findings(result: ConformanceResult) -> list[CaseResult]:
+    """What a reader must act on, worst first: `fail`, then `non-strict`, then `error`."""
+    found = [case for case in result.cases if case.verdict in FINDINGS]
+    return sorted(found, key=lambda case: FINDINGS.index(case.verdict))
+
+
+def sections(result: ConformanceResult) -> list[Section]:
+    """The cases by RFC and section, sections in their numeric order."""
+    ordered = sorted(result.cases, key=_place)
+    return [
+        Section(rfc, section, list(cases))
+        for (rfc, section), cases in groupby(ordered, key=lambda case: (case.rfc, case.section))
+    ]
+
+
+def _place(case: CaseResult) -> tuple[int, list[tuple[int, str]], str]:
+    parts = [(int(part), "") if part.isdecimal() else (0, part) for part in case.section.split(".")]
+    return case.rfc, parts, case.section
+
+
+def untested_reasons(result: ConformanceResult) -> list[tuple[str, int]]:
+    """Why cases were not tested, and how many for each reason, most frequent first."""
+    untested = (case for case in result.cases if case.verdict is Verdict.UNTESTED)
+    return Counter(case.reason or "no reason given" for case in untested).most_common()
+
+
+def conclude_conformance(result: ConformanceResult) -> Conclusion:
+    """The conclusion of the conformance half."""
+    counts = result.summary
+    fails, errors = counts.get(Verdict.FAIL, 0), counts.get(Verdict.ERROR, 0)
+    soft = counts.get(Verdict.NON_STRICT, 0)
+    if fails:
+        return Conclusion("bad", f"{_plural(fails, 'case')} found a broken requirement")
+    if errors:
+        return Conclusion("warn", f"Inconclusive: the harness broke in {_plural(errors, 'case')}")
+    if not result.coverage.tested:
+        return Conclusion("warn", "Inconclusive: nothing could be tested")
+    if soft:
+        return Conclusion("warn", f"Conforms; {_plural(soft, 'case')} found a SHOULD not followed")
+    return Conclusion("good", "Conforms to every requirement tested")
+
+
+def conclude_load(result: LoadResult) -> Conclusion:
+    """The conclusion of the load half."""
+    totals = result.totals
+    if not result.valid:
+        return Conclusion("warn", "Not a valid measurement")
+    lost = totals.dropped + totals.timeouts
+    refused = totals.rejected_4xx + totals.rejected_5xx
+    rate = f"{result.rates.accepted_per_s:,.0f} messages/s accepted"
+    if lost or refused:
+        return Conclusion("warn", f"{rate}; {refused:,} refused, {lost:,} dropped or timed out")
+    return Conclusion("good", f"{rate}, none refused, dropped or timed out")
+
+
+def conclusions(run: Run) -> list[Conclusion]:
+    """One conclusion for each half there is, conformance first."""
+    found = [conclude_conformance(run.conformance)] if run.conformance else []
+    return found + ([conclude_load(run.load)] if run.load else [])
+
+
+def phases(result: LoadResult) -> list[tuple[str, PhaseStats]]:
+    """The phases that happened, in the order of a session; any unknown ones after them."""
+    names = [*PHASES, *sorted(set(result.phases) - set(PHASES))]
+    return [
+        (name, result.phases[name]) for name in names if name in result.phases and result.phases[name].count
+    ]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,66 @@
+"""One self-contained HTML page: no external resource, works without JavaScript, readable light and dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from smtpbench.conformance.result import Verdict
+from smtpbench.report import digest, text
+from smtpbench.report.model import Result, Run
+from smtpbench.report.plots import latency_plot, timeline_plot
+
+
+def render_html(result: Result | Run) -> str:
+    """`result` as one HTML document. Raises UsageError if a latency histogram in it cannot be decoded."""
+    run = Run.of(result)
+    script = _resource("report.js")
+    plots = (latency_plot(run.load), timeline_plot(run.load)) if run.load else ("", "")
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            run=run,
+            first=run.halves[0],
+            style=Markup(_resource("report.css")),  # noqa: S704  our own file
+            script=Markup(script),  # noqa: S704  our own file
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            latency_svg=Markup(plots[0]),  # noqa: S704  drawn by us, from numbers
+            timeline_svg=Markup(plots[1]),  # noqa: S704  drawn by us, from numbers
+        )
+    )
+
+
+def _resource(name: str) -> str:
+    return files("smtpbench.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("smtpbench.report"),
+        autoescape=True,
+        finalize=_visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ms": text.milliseconds,
+        "seconds": text.seconds,
+        "number": text.number,
+        "wire_lines": text.wire_lines,
+    }
+    environment.globals |= {"digest": digest, "Verdict": Verdict}
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    """Escape what is not printable in every value a template shows; markup of our own passes."""
+    return text.visible(value) if type(value) is str else value

@@ -1,0 +1,97 @@
+"""JUnit XML, for the test pages of a CI server."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.load.result import LoadResult
+from smtpbench.report.model import Result, Run
+from smtpbench.report.text import visible, wire_lines
+
+
+def render_junit(result: Result | Run, *, strict: bool = False) -> str:
+    """`result` as a ``<testsuites>`` document: one test suite a half, one test case a conformance case.
+
+    `fail` is a failure, `error` an error, `untested` a skip with its reason; with `strict`, `non-strict`
+    is a failure too. The rest pass, and name their verdict in the case's properties.
+    """
+    run = Run.of(result)
+    root = ElementTree.Element("testsuites", name="smtpbench")
+    if run.conformance:
+        _conformance(root, run.conformance, strict=strict)
+    if run.load:
+        _load(root, run.load)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _conformance(root: ElementTree.Element, result: ConformanceResult, *, strict: bool) -> None:
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.conformance")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    for case in result.cases:
+        _case(suite, case, strict=strict)
+    _count(suite)
+
+
+def _case(suite: ElementTree.Element, case: CaseResult, *, strict: bool) -> None:
+    group, _, name = visible(case.id).rpartition(".")
+    element = ElementTree.SubElement(
+        suite, "testcase", classname=group, name=name, time=f"{case.duration_s:.3f}"
+    )
+    _properties(element, {"verdict": case.verdict.value, "requirements": " ".join(case.requirements)})
+    failures = {Verdict.FAIL, Verdict.NON_STRICT} if strict else {Verdict.FAIL}
+    if case.verdict in failures:
+        _detail(element, "failure", f"{case.level}: {case.observed}", case)
+    elif case.verdict is Verdict.ERROR:
+        _detail(element, "error", case.reason or case.observed, case)
+    elif case.verdict is Verdict.UNTESTED:
+        ElementTree.SubElement(element, "skipped", message=visible(case.reason or "no reason given"))
+
+
+def _detail(element: ElementTree.Element, kind: str, message: str, case: CaseResult) -> None:
+    lines = [
+        case.title,
+        f"RFC {case.rfc} section {case.section}, {case.level}, {' '.join(case.requirements)}",
+        f"expected: {case.expected}",
+        f"observed: {case.observed}",
+        *([f"reproduce: {case.repro}"] if case.repro else []),
+        *(
+            f"{line.t_s:9.4f} {line.sender:>6} {text}"
+            for line in case.transcript
+            for text in wire_lines(line.bytes)
+        ),
+    ]
+    child = ElementTree.SubElement(element, kind, message=visible(message), type=case.verdict.value)
+    child.text = "\n".join(visible(line) for line in lines)
+
+
+def _load(root: ElementTree.Element, result: LoadResult) -> None:
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.load")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    case = ElementTree.SubElement(suite, "testcase", classname="load", name="valid-measurement")
+    case.set("time", f"{result.duration_s:.3f}")
+    figures = result.totals.model_dump() | result.rates.model_dump()
+    _properties(
+        case,
+        {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in figures.items()},
+    )
+    if not result.valid:
+        reasons = "; ".join(result.invalid_reasons) or "no reason given"
+        ElementTree.SubElement(case, "error", message=visible(reasons), type="invalid")
+    _count(suite)
+
+
+def _properties(element: ElementTree.Element, values: dict[str, str]) -> None:
+    properties = ElementTree.SubElement(element, "properties")
+    for name, value in values.items():
+        ElementTree.SubElement(properties, "property", name=name, value=visible(value))
+
+
+def _count(suite: ElementTree.Element) -> None:
+    cases = suite.findall("testcase")
+    suite.set("tests", str(len(cases)))
+    for attribute, tag in {"failures": "failure", "errors": "error", "skipped": "skipped"}.items():
+        suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))

@@ -1,0 +1,48 @@
+"""What a report is made from: one run, with either half or both."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smtpbench.conformance.result import ConformanceResult
+from smtpbench.load.result import LoadResult
+
+SCHEMA = "smtpbench.certify/1"
+
+Result = ConformanceResult | LoadResult
+
+
+class Run(BaseModel):
+    """The halves of one run, as ``certify --json`` writes them. At least one is there."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="forbid")
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    conformance: ConformanceResult | None = None
+    load: LoadResult | None = None
+
+    @classmethod
+    def of(cls, result: Result | Run) -> Run:
+        """`result` as a run; a run is returned as it is."""
+        if isinstance(result, Run):
+            return result
+        if isinstance(result, ConformanceResult):
+            return cls(conformance=result)
+        return cls(load=result)
+
+    @property
+    def halves(self) -> tuple[Result, ...]:
+        """The results there are, conformance first."""
+        return tuple(half for half in (self.conformance, self.load) if half is not None)
+
+    @property
+    def name(self) -> str:
+        """The name of the target."""
+        if self.conformance:
+            return self.conformance.target.name
+        return str(self.load.target.get("name", "target")) if self.load else "target"
+
+    @property
+    def duration_s(self) -> float:
+        """How long the halves took together, in seconds."""
+        return sum(half.duration_s for half in self.halves)

@@ -1,0 +1,183 @@
+"""The plots of the HTML report: inline SVG that takes its colours from the page, light or dark.
+
+Matplotlib draws with stand-in colours, which become CSS variables afterwards. The output depends on the
+data alone: no date, no random identifier.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib as mpl
+from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
+from hdrh.histogram import HdrHistogram
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+from smtpbench.errors import UsageError
+from smtpbench.load.result import LoadResult, PhaseStats
+from smtpbench.report.text import milliseconds
+
+INK, GRID = "#010101", "#020202"
+SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305")
+_VARIABLES = {INK: "var(--muted)", GRID: "var(--line)"}
+_VARIABLES |= {color: f"var(--series-{number})" for number, color in enumerate(SERIES, start=1)}
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "lines.linewidth": 1.9,
+}
+
+_PERCENTILES = {1: "0 %", 2: "50 %", 10: "90 %", 100: "99 %"}
+_PERCENTILES |= {10**nines: f"99.{'9' * (nines - 2)} %" for nines in range(3, 8)}
+
+_PARTS = ("connect", "mail", "rcpt", "data", "body")
+"""Phases that can stand beside the whole transaction in the spectrum, slowest three shown."""
+
+
+def latency_plot(result: LoadResult) -> str:
+    """Latency against percentile, the tail spread out (1/(1-q) on a log axis). "" without histograms.
+
+    Raises UsageError if a histogram cannot be decoded.
+    """
+    curves = [(name, _decode(name, stats)) for name, stats in _spectrum_series(result)]
+    if not curves:
+        return ""
+    deepest = max(histogram.get_total_count() for _, histogram in curves)
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": "latency"}):
+        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
+        axes = figure.add_subplot()
+        for (name, histogram), color in zip(curves, SERIES, strict=False):
+            axes.plot(*_spectrum(histogram), color=color, label=name)
+        _nines_axis(axes, deepest)
+        _latency_axis(axes)
+        axes.legend(loc="upper left", labelcolor=INK)
+        return _svg(figure, "Latency by percentile")
+
+
+def timeline_plot(result: LoadResult) -> str:
+    """Messages a second and latency over the run. "" if the run was shorter than two seconds."""
+    points = result.timeline
+    if len(points) < 2:
+        return ""
+    at = [point.t_s for point in points]
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": "timeline"}):
+        figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        accepted = [point.accepted for point in points]
+        upper.fill_between(at, accepted, color=SERIES[0], alpha=0.18, linewidth=0)
+        upper.plot(at, accepted, color=SERIES[0])
+        upper.set_title("messages accepted in each second", loc="left")
+        upper.set_ylim(bottom=0)
+        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        lower.plot(at, [point.p99_ms for point in points], color=SERIES[1], label="p99")
+        lower.plot(at, [point.p50_ms for point in points], color=SERIES[0], label="p50")
+        lower.set_title("transaction latency in each second", loc="left")
+        lower.set_ylim(bottom=0)
+        lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: milliseconds(value) if value else "0"))
+        lower.set_xlabel("seconds from the start")
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+        lower.margins(x=0.01)
+        lower.legend(loc="upper right", ncols=2, labelcolor=INK)
+        return _svg(figure, "Throughput and latency over time")
+
+
+def _spectrum_series(result: LoadResult) -> Iterable[tuple[str, PhaseStats]]:
+    whole = result.phases.get("transaction")
+    if whole and whole.hdr:
+        yield "transaction", whole
+    intended = result.from_intended_start.get("transaction")
+    if intended and intended.hdr:
+        yield "transaction, from its intended start", intended
+    parts = [(name, result.phases[name]) for name in _PARTS if name in result.phases]
+    slowest = sorted((part for part in parts if part[1].hdr), key=lambda part: -part[1].p99_ms)
+    yield from slowest[:3]
+
+
+def _decode(name: str, stats: PhaseStats) -> Any:
+    try:
+        histogram = HdrHistogram.decode(stats.hdr)
+    except (binascii.Error, zlib.error, ValueError, IndexError, HdrCookieException) as error:
+        raise UsageError(f"phase {name}: hdr is not a histogram: {error or type(error).__name__}") from None
+    except (HdrLengthException, HdrHistogramSettingsException) as error:
+        raise UsageError(f"phase {name}: hdr is a damaged histogram: {error}") from None
+    return histogram
+
+
+def _spectrum(histogram: Any) -> tuple[list[float], list[float]]:
+    """(1/(1-q), milliseconds) from the minimum to one sample in `total`."""
+    total = max(histogram.get_total_count(), 2)
+    steps = 160
+    inverse = [total ** (step / steps) for step in range(steps + 1)]
+    values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) / 1000 for x in inverse]
+    return inverse, [max(value, 0.001) for value in values]
+
+
+def _nines_axis(axes: Axes, deepest: int) -> None:
+    labels = {
+        1: "0 %",
+        2: "50 %",
+        10: "90 %",
+        100: "99 %",
+        1000: "99.9 %",
+        10_000: "99.99 %",
+        100_000: "99.999 %",
+    }
+    shown = {at: label for at, label in labels.items() if at <= max(deepest, 10)}
+    axes.set_xscale("log")
+    axes.set_xlim(1, max(deepest, 10))
+    axes.xaxis.set_major_locator(FixedLocator(list(shown)))
+    axes.xaxis.set_major_formatter(FixedFormatter(list(shown.values())))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("percentile")
+
+
+def _latency_axis(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: milliseconds(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+
+
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_UNUSED_ID = re.compile(
+    r' id="(?:figure|axes|patch|line2d|matplotlib|text|xtick|ytick|legend|FillBetween)[^"]*"'
+)
+
+
+def _svg(figure: Figure, label: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(
+        r' id="(?:figure|axes|patch|line2d|matplotlib|text|xtick|ytick|legend|FillBetween)[^"]*"', "", svg
+    )
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px var(--sans)", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

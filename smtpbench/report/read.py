@@ -1,0 +1,63 @@
+"""Reading results back: a run folder, or one JSON file, told apart by its `schema` field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from smtpbench.conformance import result as conformance
+from smtpbench.errors import UsageError
+from smtpbench.load import result as load
+from smtpbench.report import model
+from smtpbench.report.model import Run
+
+CONFORMANCE_FILE = "conformance.json"
+LOAD_FILE = "load.json"
+
+_MODELS: dict[str, type[conformance.ConformanceResult | load.LoadResult | Run]] = {
+    conformance.SCHEMA: conformance.ConformanceResult,
+    load.SCHEMA: load.LoadResult,
+    model.SCHEMA: Run,
+}
+
+
+def read_run(path: Path) -> Run:
+    """The run that a folder or a JSON file holds. Raises UsageError that names the file and what is wrong."""
+    if not path.is_dir():
+        return _read_file(path)
+    files = [file for name in (CONFORMANCE_FILE, LOAD_FILE) if (file := path / name).is_file()]
+    if not files:
+        raise UsageError(f"{path}: neither {CONFORMANCE_FILE} nor {LOAD_FILE} is in this folder")
+    halves = [_read_file(file) for file in files]
+    return Run(
+        conformance=next((half.conformance for half in halves if half.conformance), None),
+        load=next((half.load for half in halves if half.load), None),
+    )
+
+
+def _read_file(path: Path) -> Run:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not JSON: {error}") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(schema, str) or schema not in _MODELS:
+        raise UsageError(f"{path}: schema is {schema!r}, expected one of {', '.join(_MODELS)}")
+    try:
+        run = Run.of(_MODELS[schema].model_validate(data))
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first(error)}") from None
+    if not run.halves:
+        raise UsageError(f"{path}: neither a conformance nor a load result is in it")
+    return run
+
+
+def _first(error: ValidationError) -> str:
+    item = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in item["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{key}: {item['msg'][:1].lower()}{item['msg'][1:]}{more}"

@@ -1,0 +1,64 @@
+"""Making foreign text safe to show. What a server sent may hold escapes, markup and control characters."""
+
+from __future__ import annotations
+
+MARKDOWN_ACTIVE = frozenset("&<>\"'`*_[]()\\|~#!@$:")
+
+
+def visible(text: str) -> str:
+    r"""`text` with every character that is not printable as a backslash escape.
+
+    Control characters, line ends, bidirectional overrides and lone surrogates become ``\xNN``,
+    ``\uNNNN`` or ``\n``: what is left is one line that no terminal obeys and that XML 1.0 allows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def markdown(text: str) -> str:
+    """`text` for a Markdown paragraph or table cell, active characters as entities."""
+    return "".join(f"&#{ord(c)};" if c in MARKDOWN_ACTIVE else c for c in visible(text))
+
+
+def fence(lines: list[str]) -> str:
+    """A row of backticks longer than any in `lines`: the fence of a Markdown code block about them."""
+    longest = 0
+    for line in lines:
+        run = 0
+        for character in line:
+            run = run + 1 if character == "`" else 0
+            longest = max(longest, run)
+    return "`" * max(3, longest + 1)
+
+
+def wire_lines(escaped: str) -> list[str]:
+    r"""One write or read of a transcript, cut after each escaped line end (``\n``)."""
+    lines: list[str] = []
+    begin = at = 0
+    while (at := escaped.find("\\", at)) >= 0:
+        at += 2
+        if escaped[at - 1 : at] == "n":
+            lines.append(escaped[begin:at])
+            begin = at
+    return [*lines, escaped[begin:]] if begin < len(escaped) or not lines else lines
+
+
+def milliseconds(value: float) -> str:
+    """A latency for people: three significant digits, in µs, ms or s."""
+    if value < 1:
+        return f"{value * 1000:.0f} µs"
+    if value < 1000:
+        return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+    return f"{value / 1000:.2f} s"
+
+
+def seconds(value: float) -> str:
+    """A duration for people."""
+    return milliseconds(value * 1000) if value < 60 else f"{value // 60:.0f} min {value % 60:.0f} s"
+
+
+def number(value: float) -> str:
+    """A count or a rate, thousands apart by a narrow space; one decimal below a hundred."""
+    digits = 0 if value >= 100 or value == int(value) else 1
+    return f"{value:,.{digits}f}".replace(",", "\u202f")

@@ -1,0 +1,75 @@
+"""Writing the files a command was asked for, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from smtpbench.errors import UsageError
+from smtpbench.report.html import render_html
+from smtpbench.report.json import render_json
+from smtpbench.report.junit import render_junit
+from smtpbench.report.markdown import render_markdown
+from smtpbench.report.model import Result, Run
+from smtpbench.report.read import CONFORMANCE_FILE, LOAD_FILE
+from smtpbench.report.terminal import render_summary_text
+
+
+def write_outputs(
+    result: Result | Run,
+    *,
+    json: Path | None = None,
+    junit: Path | None = None,
+    html: Path | None = None,
+    markdown: Path | None = None,
+    out: Path | None = None,
+    strict: bool = False,
+) -> list[Path]:
+    """Write `result` to every file named, and return the paths in the order written.
+
+    `out` is a run folder: ``conformance.json`` and ``load.json`` (the halves there are), ``junit.xml``,
+    ``report.html``, ``report.md`` and ``summary.txt``. `strict` makes `non-strict` a failure in the
+    JUnit file. Raises UsageError if a file cannot be written.
+    """
+    run = Run.of(result)
+    files: list[tuple[Path | None, str]] = []
+    files += [(json, render_json(result))] if json else []
+    files += [(junit, render_junit(run, strict=strict))] if junit else []
+    files += [(html, render_html(run))] if html else []
+    files += [(markdown, render_markdown(run))] if markdown else []
+    if out:
+        files += _folder(run, out, strict=strict)
+    return [write_text(path, text) for path, text in files if path is not None]
+
+
+def _folder(run: Run, out: Path, *, strict: bool) -> list[tuple[Path | None, str]]:
+    files: list[tuple[Path | None, str]] = []
+    if run.conformance:
+        files.append((out / CONFORMANCE_FILE, render_json(run.conformance)))
+    if run.load:
+        files.append((out / LOAD_FILE, render_json(run.load)))
+    return [
+        *files,
+        (out / "junit.xml", render_junit(run, strict=strict)),
+        (out / "report.html", render_html(run)),
+        (out / "report.md", render_markdown(run)),
+        (out / "summary.txt", render_summary_text(run)),
+    ]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write `path` whole or not at all: a draft beside it, then a rename. Folders are made.
+
+    Raises UsageError that names the file and the reason.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
