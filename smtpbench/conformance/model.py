@@ -49,12 +49,15 @@ class Requirement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z-]*$")]
-    rfc: Annotated[int, Field(ge=1, le=99999)]
-    section: str
+    rfc: Annotated[int, Field(ge=0, le=99999)]  # 0: no RFC says it, `source` does
+    section: str  # of that RFC; empty if the row is about the whole document
+    source: str | None = None
     level: Level
     need: tuple[Need, ...] = ()
     text: Annotated[str, Field(min_length=1)]
     untestable: str | None = None
+    corrected: str | None = None  # why level or section differ from what is often quoted
+    checked: bool = True  # False: written from memory of the RFC, not yet held against its text
 
 
 class _File(BaseModel):
