@@ -1,0 +1,278 @@
+"""The data plane: one native thread that runs one event loop for all sessions of a process.
+
+A hop between a greenlet and the loop costs as much as half a message, so the control side only
+starts and stops users and arrivals, and collects one `Batch` a second from `batches`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from time import perf_counter_ns as clock
+
+import uvloop
+
+from smtpbench.errors import DeadlineExceeded, SessionError
+from smtpbench.load.flow import Flow, Script
+from smtpbench.load.native import run_in_native_thread
+from smtpbench.load.opening import GOODBYE_S, Door, Refused, close_flow, open_flow
+from smtpbench.load.recorder import Batch, Recorder
+from smtpbench.load.supply import Backlog, Budget
+
+TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often
+TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
+CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
+BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
+ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
+NS = 1_000_000_000
+
+
+class User:
+    """One user of a closed workload: a session after the other until stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.flow: Flow | None = None
+
+
+class Engine:
+    """Runs sessions against one door with one script.
+
+    `messages_per_session` None means no limit; `deadline_s` is how long a reply may take. The
+    supply decides the model: a `Budget` is for users, a `Backlog` for arrivals.
+    """
+
+    def __init__(
+        self, door: Door, script: Script, supply: Budget | Backlog, recorder: Recorder,
+        *, deadline_s: float, messages_per_session: int | None = None, max_sessions: int = 1000,
+    ) -> None:  # fmt: skip
+        self.batches: deque[Batch] = deque()
+        self.finished = False  # the thread is done and the last batch is there
+        self.last_error = ""
+        self._door, self._script, self._supply, self._rec = door, script, supply, recorder
+        self._deadline_ns = int(deadline_s * NS)
+        self._drain_s = deadline_s + 2 * GOODBYE_S
+        self._per_session = messages_per_session or -1
+        self._max_sessions = max_sessions
+        self._loop = uvloop.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._connecting = asyncio.Semaphore(CONNECTING_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flows: set[Flow] = set()
+        self._idle: list[Flow] = []
+        self._announced = False  # that the workload is spent
+        self._opening = 0
+        self._sessions = 0
+
+    # --- control side: any thread ---
+
+    def start(self) -> None:
+        """Start the thread."""
+        run_in_native_thread(self._thread, "smtpbench-engine")
+
+    def add_user(self) -> User:
+        """A user that begins now (closed workload)."""
+        user = User()
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._live(user)))
+        return user
+
+    def remove_user(self, user: User) -> None:
+        """Let `user` finish the message under way and go."""
+        self._loop.call_soon_threadsafe(self._dismiss, user)
+
+    def start_arrivals(self, plan: Iterator[float]) -> None:
+        """Follow `plan` (seconds from now) until it ends (open workload)."""
+        self._loop.call_soon_threadsafe(self._begin_arrivals, plan)
+
+    def stop(self) -> None:
+        """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
+        if not self.finished:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    # --- loop side ---
+
+    def _thread(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+            self.finished = True
+
+    async def _main(self) -> None:
+        self._cpu_ns, self._handed_over = time.thread_time_ns(), clock()
+        ticking = asyncio.create_task(self._tick())
+        await self._stopping.wait()
+        self._supply.stopped = True
+        for flow in self._idle:
+            _set(flow.over)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._drain_s)
+        for flow in list(self._flows):
+            flow.abort()
+        ticking.cancel()
+        await asyncio.gather(ticking, *self._cancelled(), return_exceptions=True)
+        if isinstance(self._supply, Backlog):
+            self._rec.counters["missed"] += len(self._supply.due)
+        self._hand_over()
+
+    def _cancelled(self) -> set[asyncio.Task[None]]:
+        for task in self._tasks:
+            task.cancel()
+        return self._tasks
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tick(self) -> None:
+        due, ticks = clock(), 0
+        while True:
+            due += int(TICK_S * NS)
+            await asyncio.sleep((due - clock()) / NS)
+            now = clock()
+            self._rec.loop_lag(max(now - due, 0) // 1000)
+            due = max(due, now - int(TICK_S * NS))
+            ticks += 1
+            if ticks % TICKS_A_BATCH == 0:
+                self._sweep(now)
+                self._hand_over()
+            elif self._spent() and not self._announced:
+                self._hand_over()
+            else:
+                self._rec.fold()
+
+    def _sweep(self, now: int) -> None:
+        self._flows = {flow for flow in self._flows if not flow.broken}
+        for flow in list(self._flows):
+            flow.expire(now - self._deadline_ns)
+
+    def _hand_over(self) -> None:
+        batch = self._rec.take_batch()
+        cpu_ns, now = time.thread_time_ns(), clock()
+        batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
+        batch.span_ns, self._handed_over = now - self._handed_over, now
+        batch.sessions_open = self._sessions
+        batch.spent = self._announced = self._spent()
+        self.batches.append(batch)
+
+    def _spent(self) -> bool:
+        """Whether the workload has no more messages and none is under way."""
+        return self._supply.spent and len(self._idle) == self._sessions and not self._opening
+
+    # --- sessions ---
+
+    async def _session(self, user: User | None = None) -> bool:
+        """One session from connect to close; whether it could be opened."""
+        started = clock()
+        self._opening += 1
+        try:
+            async with self._connecting:
+                flow, _, _ = await open_flow(self._door, self._rec, self._new_flow)
+        except SessionError as error:
+            self._charge(error)
+            return False
+        finally:
+            self._opening -= 1
+        self._rec.counters["sessions"] += 1
+        self._sessions += 1
+        flow.left = 0 if user is not None and user.stopped else self._per_session
+        if user is not None:
+            user.flow = flow
+        try:
+            flow.run(self._rested)
+            await flow.over
+            await close_flow(flow)
+        finally:
+            self._sessions -= 1
+        self._rec.session((clock() - started) // 1000)
+        return True
+
+    def _new_flow(self) -> Flow:
+        flow = Flow(self._script, self._rec, self._supply, timed_from_plan=isinstance(self._supply, Backlog))
+        self._flows.add(flow)
+        return flow
+
+    def _rested(self, flow: Flow) -> None:
+        """A session has nothing to send: keep it for the next arrival, if there may be one."""
+        if flow.broken or not flow.left or self._supply.stopped or isinstance(self._supply, Budget):
+            if flow.broken and flow in self._idle:
+                self._idle.remove(flow)
+            _set(flow.over)
+        else:
+            self._idle.append(flow)
+
+    def _charge(self, error: SessionError) -> None:
+        """No session: the message that would have gone over it has failed."""
+        self.last_error = str(error)
+        if not self._supply.take():
+            return
+        if isinstance(error, Refused):
+            outcome = "rejected_4xx" if error.code // 100 == 4 else "rejected_5xx"
+        else:
+            outcome = "timeouts" if isinstance(error, DeadlineExceeded) else "dropped"
+        self._rec.counters[outcome] += 1
+
+    async def _live(self, user: User) -> None:
+        pause = BACKOFF_S[0]
+        while not (user.stopped or self._supply.stopped or self._supply.spent):
+            if await self._session(user):
+                pause = BACKOFF_S[0]
+            else:
+                await self._wait(pause)
+                pause = min(2 * pause, BACKOFF_S[1])
+
+    async def _wait(self, seconds: float) -> None:
+        """A pause that the end of the run cuts short."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    def _dismiss(self, user: User) -> None:
+        user.stopped = True
+        if user.flow is not None:
+            user.flow.left = 0
+
+    # --- arrivals ---
+
+    def _begin_arrivals(self, plan: Iterator[float]) -> None:
+        assert isinstance(self._supply, Backlog)
+        start = clock()
+        due_times = (start + int(at * NS) for at in plan)
+        self._arrive(self._supply, due_times, next(due_times, None))
+
+    def _arrive(self, backlog: Backlog, plan: Iterator[int], due: int | None) -> None:
+        """Dispatch what is due and come back for the next; a late plan catches up in slices."""
+        for _ in range(ARRIVALS_A_TURN):
+            if due is None or backlog.stopped:
+                backlog.complete = True
+                return
+            late = clock() - due
+            if late < 0:
+                break
+            self._rec.schedule_lag(late // 1000)
+            self._rec.counters["offered"] += 1
+            backlog.due.append(due)
+            self._dispatch(backlog)
+            due = next(plan, None)
+        wait = 0 if due is None else max(due - clock(), 0)
+        self._loop.call_later(wait / NS, self._arrive, backlog, plan, due)
+
+    def _dispatch(self, backlog: Backlog) -> None:
+        """Give what is due to a session that rests, or open one more."""
+        if self._idle:
+            self._idle.pop().next()
+        elif self._opening < len(backlog.due) and self._opening + self._sessions < self._max_sessions:
+            self._spawn(self._open_session())
+
+    async def _open_session(self) -> None:
+        await self._session()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,182 @@
+"""Latency recording: lists of µs in the loop thread, folded into HdrHistogram counts by numpy.
+
+HdrHistogram's Python `record_value` costs about 1 µs a value, which would be a tenth of our whole budget
+for a message. Its counts array is plain, though: with a unit of 1 µs and three digits, the index of
+a value needs its bit length and a shift. So the hot path appends an integer to an array, and a few
+times a second the arrays are turned into counts in bulk. `histogram` gives back a true HdrHistogram.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+
+from smtpbench.load.result import PHASES, PhaseStats
+
+LOWEST_US = 1
+HIGHEST_US = 3_600_000_000  # one hour: more than the longest timeout of RFC 5321 §4.5.3.2
+DIGITS = 3
+_SUB_BUCKET_BITS = 11  # 2 * 10**DIGITS values take 11 bits; below 2**11 every µs has a count of its own
+_HALF = 1 << (_SUB_BUCKET_BITS - 1)
+
+INTENDED = "intended"  # transaction measured from when the plan had it due
+LOOP_LAG = "loop_lag"
+SCHEDULE_LAG = "schedule_lag"
+SERIES = (*PHASES, INTENDED, LOOP_LAG, SCHEDULE_LAG)
+
+Counts = NDArray[np.int64]
+Append = Callable[[int], None]
+
+
+def new_histogram() -> Any:
+    """An empty histogram of 1 µs to 1 h with three digits."""
+    return HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
+
+
+COUNTS_LENGTH: int = new_histogram().counts_len
+
+
+def indices(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The index in HdrHistogram's counts array of each value (µs)."""
+    bit_length = np.frexp(values.astype(np.float64))[1]
+    shift = np.maximum(bit_length - _SUB_BUCKET_BITS, 0).astype(np.int64)
+    result: NDArray[np.int64] = shift * _HALF + (values >> shift)
+    return result
+
+
+def values(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The lowest value (µs) that each index of the counts array stands for."""
+    shift = np.maximum(positions // _HALF - 1, 0)
+    result: NDArray[np.int64] = (positions - shift * _HALF) << shift
+    return result
+
+
+@dataclass(slots=True)
+class Sparse:
+    """The counts of one series over one interval: only those that are not zero."""
+
+    positions: NDArray[np.int64]
+    counts: Counts
+
+    def percentile(self, percent: float) -> int:
+        """The µs that `percent` of the values do not exceed (to three digits)."""
+        running = np.cumsum(self.counts)
+        rank = max(round(percent * int(running[-1]) / 100), 1)
+        return int(values(self.positions[np.searchsorted(running, rank)]))
+
+
+@dataclass(slots=True)
+class Batch:
+    """What happened in one process since its last batch. Plain data: it travels between processes."""
+
+    span_ns: int = 0
+    cpu_ns: int = 0  # of the loop thread, all recording included
+    sessions_open: int = 0
+    spent: bool = False  # the workload has no more messages and none is under way
+    series: dict[str, Sparse] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    replies: dict[int, int] = field(default_factory=dict)
+
+
+COUNTERS = (
+    "sessions",
+    "accepted",
+    "rejected_4xx",
+    "rejected_5xx",
+    "dropped",
+    "timeouts",
+    "offered",
+    "missed",
+)
+
+
+class Recorder:
+    """What the sessions of one engine report. Used from the loop thread only.
+
+    Each series has an `append` of its name that takes µs: ``recorder.mail(412)``; `reply` takes a code.
+    """
+
+    connect: Append
+    tls: Append
+    banner: Append
+    ehlo: Append
+    starttls: Append
+    auth: Append
+    mail: Append
+    rcpt: Append
+    data: Append
+    body: Append
+    transaction: Append
+    session: Append
+    intended: Append
+    loop_lag: Append
+    schedule_lag: Append
+
+    def __init__(self) -> None:
+        self._raw: dict[str, array[int]] = {name: array("q") for name in SERIES}
+        self._folded: dict[str, Counts] = {}
+        self._codes: array[int] = array("h")
+        self._replies = np.zeros(1000, np.int64)
+        self.reply = self._codes.append
+        for name in SERIES:
+            setattr(self, name, self._raw[name].append)
+        self.counters = dict.fromkeys(COUNTERS, 0)
+
+    def fold(self) -> None:
+        """Turn what the sessions appended into counts; often enough, so that it never takes long."""
+        for name, raw in self._raw.items():
+            if raw:
+                counts = np.bincount(indices(_taken(raw)), minlength=COUNTS_LENGTH)
+                folded = self._folded.get(name)
+                self._folded[name] = counts if folded is None else folded + counts
+        if self._codes:
+            self._replies += np.bincount(np.frombuffer(self._codes, np.int16), minlength=1000)
+            del self._codes[:]
+
+    def take_batch(self) -> Batch:
+        """All since the last call, and begin anew."""
+        self.fold()
+        series = {}
+        for name, counts in self._folded.items():
+            positions = np.flatnonzero(counts)
+            series[name] = Sparse(positions, counts[positions])
+        self._folded.clear()
+        codes = np.flatnonzero(self._replies)
+        replies = {int(code): int(self._replies[code]) for code in codes}
+        self._replies[:] = 0
+        counters, self.counters = self.counters, dict.fromkeys(COUNTERS, 0)
+        return Batch(series=series, counters=counters, replies=replies)
+
+
+def _taken(raw: array[int]) -> NDArray[np.int64]:
+    """The values of `raw`, which is then empty; what the histogram cannot hold is put at its ends."""
+    taken = np.clip(np.frombuffer(raw, np.int64), 0, HIGHEST_US)  # a copy, so that the array may shrink
+    del raw[:]
+    return taken
+
+
+def histogram(counts: Counts) -> Any:
+    """The HdrHistogram of a counts array."""
+    result = new_histogram()
+    positions = np.flatnonzero(counts)
+    for value, number in zip(values(positions).tolist(), counts[positions].tolist(), strict=True):
+        result.record_value(value, number)
+    return result
+
+
+def phase_stats(hdr: Any) -> PhaseStats:
+    """The percentiles of a histogram of µs, in ms, with the histogram itself."""
+    if not hdr.get_total_count():
+        return PhaseStats()
+    found = hdr.get_percentile_to_value_dict([50, 90, 99, 99.9])
+    p50, p90, p99, p999 = (found[percent] / 1000 for percent in (50, 90, 99, 99.9))
+    return PhaseStats(
+        count=hdr.get_total_count(), p50_ms=p50, p90_ms=p90, p99_ms=p99, p999_ms=p999,
+        max_ms=hdr.get_max_value() / 1000, hdr=hdr.encode().decode("ascii"),
+    )  # fmt: skip

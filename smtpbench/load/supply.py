@@ -1,0 +1,58 @@
+"""Where the sessions of an engine get their messages: a budget (closed workload) or a backlog (open)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from smtpbench.load.recorder import Recorder
+
+NOW = 1  # a due time of a closed workload; nothing is measured from it
+
+
+class Budget:
+    """A closed workload: every message is due when a session asks for it, until the budget is spent."""
+
+    def __init__(self, recorder: Recorder, messages: int | None) -> None:
+        self._recorder = recorder
+        self._left = -1 if messages is None else messages
+        self.stopped = False
+
+    @property
+    def spent(self) -> bool:
+        """Whether no message is left to begin."""
+        return not self._left
+
+    def take(self) -> int:
+        """`NOW`, or 0 when the budget is spent or the run is over."""
+        if self.stopped or not self._left:
+            return 0
+        self._left -= 1
+        self._recorder.counters["offered"] += 1
+        return NOW
+
+    def give_back(self, due: int) -> None:
+        """Return a message that was never begun."""
+        self._left += 1
+        self._recorder.counters["offered"] -= 1
+
+
+class Backlog:
+    """An open workload: the messages that are due and not begun, oldest first. None is ever dropped."""
+
+    def __init__(self) -> None:
+        self.due: deque[int] = deque()
+        self.stopped = False
+        self.complete = False  # the plan has no more arrivals
+
+    @property
+    def spent(self) -> bool:
+        """Whether the plan is complete and every message of it begun."""
+        return self.complete and not self.due
+
+    def take(self) -> int:
+        """When the oldest waiting message was due (`perf_counter_ns`), or 0 if none waits."""
+        return self.due.popleft() if self.due and not self.stopped else 0
+
+    def give_back(self, due: int) -> None:
+        """Put one back in front."""
+        self.due.appendleft(due)
