@@ -407,7 +407,7 @@ def _reason(error: Exception) -> str:
         return "the server answered with something that is not TLS"
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno in errno.errorcode:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
 
