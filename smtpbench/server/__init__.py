@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from smtpbench.server.config import ServerConfig
 from smtpbench.server.faults import FAULTS, Fault, fault
+from smtpbench.server.receiver import Receiver
+from smtpbench.server.server import Server
+from smtpbench.server.store import Copy, MaildirStore, MemoryStore, Store
 
-__all__ = ["FAULTS", "Fault", "fault"]
+__all__ = [
+    "FAULTS",
+    "Copy",
+    "Fault",
+    "MaildirStore",
+    "MemoryStore",
+    "Receiver",
+    "Server",
+    "ServerConfig",
+    "Store",
+    "fault",
+]

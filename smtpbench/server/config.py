@@ -1,0 +1,61 @@
+"""What a server is told about itself: names, mailboxes, users, limits, what it offers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from smtpbench.target import Role
+
+ALL_EXTENSIONS = frozenset(
+    {
+        "PIPELINING",
+        "SIZE",
+        "8BITMIME",
+        "SMTPUTF8",
+        "CHUNKING",
+        "BINARYMIME",
+        "ENHANCEDSTATUSCODES",
+        "DSN",
+        "STARTTLS",
+        "AUTH",
+        "HELP",
+        "EXPN",
+        "VRFY",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """Settings of one `Server`; the defaults are the strict reference server on a free port.
+
+    `domains` are final here, each with all of `mailboxes` (matched without case, ``+detail`` ignored);
+    their first is the domain of a bare ``<Postmaster>``. `users` maps a user name to its password.
+    `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    role: Role = Role.MX
+    name: str = "mx.example.com"
+    domains: tuple[str, ...] = ("example.com",)
+    mailboxes: tuple[str, ...] = ("postmaster", "alice", "bob")
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth_in_clear: bool = False
+    tls: ssl.SSLContext | None = None
+    extensions: frozenset[str] = ALL_EXTENSIONS
+    bare_line_ends: Literal["keep", "refuse"] = "keep"
+    max_size: int = 32 * 1024 * 1024  # §4.5.3.1.7 asks for 64 KiB; this is what big mail servers allow
+    max_recipients: int = 1_000  # §4.5.3.1.8 asks for 100
+    max_line: int = 4_096  # a MAIL line with every extension's allowance is about 1 600
+    max_hops: int = 100  # §6.3: at least 100 Received lines before a loop is suspected
+    idle_timeout: float = 300.0  # §4.5.3.2.7
+    sink: bool = False
+
+    @property
+    def is_submission(self) -> bool:
+        """Whether mail is taken from authenticated users only (RFC 6409)."""
+        return self.role in (Role.SUBMISSION, Role.SUBMISSIONS)

@@ -1,0 +1,232 @@
+"""The asyncio server: one `Receiver` for each connection, and what sans-IO cannot do.
+
+async with Server(ServerConfig(), faults=("no-received",)) as server:
+    ...                      # server.port, server.store
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Self, cast
+
+from smtpbench.errors import UsageError
+from smtpbench.server.config import ServerConfig
+from smtpbench.server.dialogue import Close, Deliver, StartTls
+from smtpbench.server.faults import with_faults
+from smtpbench.server.receiver import Receiver
+from smtpbench.server.store import MemoryStore, Store
+from smtpbench.target import Role
+
+HANDSHAKE_TIMEOUT = 30.0
+SHUTDOWN_GRACE = 2.0  # for deliveries under way and last replies when the server is stopped
+
+
+class Server:
+    """Listens while entered. `faults` names deviations of `FAULTS`; `store` defaults to memory."""
+
+    def __init__(
+        self, config: ServerConfig | None = None, *, store: Store | None = None, faults: tuple[str, ...] = ()
+    ) -> None:
+        self.config = config or ServerConfig()
+        self.store: Store = store if store is not None else MemoryStore()
+        self.receiver_class = with_faults(Receiver, faults)
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        if self.config.role is Role.SUBMISSIONS and self.config.tls is None:
+            raise UsageError("role submissions needs a TLS certificate")
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._server is not None
+        return cast(int, self._server.sockets[0].getsockname()[1])
+
+    async def start(self) -> None:
+        """Listen. Raises UsageError where the address cannot be bound."""
+        loop = asyncio.get_running_loop()
+        implicit = self.config.tls if self.config.role is Role.SUBMISSIONS else None
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(self), self.config.host, self.config.port, ssl=implicit, backlog=1024
+            )
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}"
+            ) from None
+
+    async def stop(self) -> None:
+        """Stop listening, say 421 to those who are connected, let deliveries under way finish."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self.connections):
+            connection.shut_down()
+        waiting = [*self.tasks, *(connection.closed for connection in self.connections)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=SHUTDOWN_GRACE)
+        for connection in list(self.connections):
+            connection.abort()
+        self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def spawn(self, work: asyncio.Task[None]) -> None:
+        """Keep a task until it is done."""
+        self.tasks.add(work)
+        work.add_done_callback(self.tasks.discard)
+
+
+class Connection(asyncio.Protocol):
+    """One connection: moves octets between the transport and its receiver, and carries out actions."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._last_input = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_paused = False
+        self._stopping = False
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there: greet it."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._receiver = self._server.receiver_class(
+            self._server.config,
+            client=peer[0] if peer else "127.0.0.1",
+            tls=transport.get_extra_info("ssl_object") is not None,
+        )
+        self._server.connections.add(self)
+        self._last_input = self._loop.time()
+        self._timer = self._loop.call_later(self._server.config.idle_timeout, self._check_idle)
+        self._send(self._receiver.greeting())
+        self._act()
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the client."""
+        if self._receiver is None or self._transport is None or self._transport.is_closing():
+            return
+        self._last_input = self._loop.time()
+        self._send(self._receiver.feed(data))
+        self._act()
+
+    def pause_writing(self) -> None:
+        """The client does not read: stop reading from it, so that memory stays bounded."""
+        self._write_paused = True
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._write_paused = False
+        self._regulate()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        receiver, self._receiver, self._transport = self._receiver, None, None
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if receiver is not None:
+            unfinished = receiver.disconnected()
+            if unfinished:
+                self._server.store.deliver(unfinished)
+
+    # actions
+
+    def _send(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _regulate(self) -> None:
+        """Read from the client only while its input can be taken and its replies can be sent."""
+        if self._transport is None or self._receiver is None or self._transport.is_closing():
+            return
+        if self._write_paused or self._receiver.action is not None:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _act(self) -> None:
+        """Carry out what the receiver waits for, until it waits for input or for a task of ours."""
+        receiver, store = self._receiver, self._server.store
+        while receiver is not None and isinstance(receiver.action, Deliver) and not store.blocking:
+            self._send(receiver.delivered(store.deliver(receiver.action.copies)))
+        if receiver is None or receiver.action is None or self._transport is None:
+            return
+        if isinstance(receiver.action, Close):
+            self._transport.close()
+            return
+        self._transport.pause_reading()
+        if isinstance(receiver.action, Deliver):
+            work = self._deliver(receiver, receiver.action)
+        else:
+            work = self._start_tls(receiver, self._transport)
+        self._server.spawn(self._loop.create_task(work))
+
+    async def _deliver(self, receiver: Receiver, action: Deliver) -> None:
+        outcome = await asyncio.to_thread(self._server.store.deliver, action.copies)
+        self._send(receiver.delivered(outcome))
+        if self._stopping and receiver.action is None:
+            self._part(Receiver.shut_down)
+        else:
+            self._regulate()
+            self._act()
+
+    async def _start_tls(self, receiver: Receiver, transport: asyncio.Transport) -> None:
+        context = self._server.config.tls
+        assert context is not None
+        try:
+            encrypted = await self._loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+            )
+        except (OSError, EOFError):  # ssl.SSLError is an OSError: no TLS, no connection
+            transport.abort()
+            self.connection_lost(None)
+            return
+        if encrypted is not None and self._receiver is not None:
+            self._transport = encrypted
+            self._send(receiver.tls_started())
+            self._act()
+
+    # time and the end
+
+    def _check_idle(self) -> None:
+        limit = self._server.config.idle_timeout
+        remaining = limit - (self._loop.time() - self._last_input)
+        if remaining <= 0 and self._receiver is not None and self._receiver.action is None:
+            self._part(Receiver.timed_out)
+        else:
+            self._timer = self._loop.call_later(remaining if remaining > 0 else limit, self._check_idle)
+
+    def shut_down(self) -> None:
+        """Say 421 and close; a delivery under way is answered first."""
+        self._stopping = True
+        self._part(Receiver.shut_down)
+
+    def _part(self, last_words: Callable[[Receiver], bytes]) -> None:
+        if self._receiver is None or self._transport is None:
+            return
+        if isinstance(self._receiver.action, StartTls):  # nothing can be said inside a handshake
+            self._transport.abort()
+        elif self._receiver.action is None:
+            self._send(last_words(self._receiver))
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
