@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._last_input = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._write_paused = False
+        self._busy = False  # a task of ours carries out an action; input that comes now is kept for later
         self._stopping = False
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -163,6 +164,8 @@ class Connection(asyncio.Protocol):
     def _act(self) -> None:
         """Carry out what the receiver waits for, until it waits for input or for a task of ours."""
         receiver, store = self._receiver, self._server.store
+        if self._busy:
+            return
         while receiver is not None and isinstance(receiver.action, Deliver) and not store.blocking:
             self._send(receiver.delivered(store.deliver(receiver.action.copies)))
         if receiver is None or receiver.action is None or self._transport is None:
@@ -170,6 +173,7 @@ class Connection(asyncio.Protocol):
         if isinstance(receiver.action, Close):
             self._transport.close()
             return
+        self._busy = True
         self._transport.pause_reading()
         if isinstance(receiver.action, Deliver):
             work = self._deliver(receiver, receiver.action)
@@ -179,6 +183,7 @@ class Connection(asyncio.Protocol):
 
     async def _deliver(self, receiver: Receiver, action: Deliver) -> None:
         outcome = await asyncio.to_thread(self._server.store.deliver, action.copies)
+        self._busy = False
         self._send(receiver.delivered(outcome))
         if self._stopping and receiver.action is None:
             self._part(Receiver.shut_down)
@@ -199,6 +204,7 @@ class Connection(asyncio.Protocol):
             return
         if encrypted is not None and self._receiver is not None:
             self._transport = encrypted
+            self._busy = False
             self._send(receiver.tls_started())
             self._act()
 
