@@ -112,7 +112,7 @@ def conclude_load(result: LoadResult) -> Conclusion:
     """The conclusion of the load half."""
     totals = result.totals
     if not result.valid:
-        return Conclusion("warn", "Not a valid measurement")
+        return Conclusion("bad", "Not a valid measurement")
     lost = totals.dropped + totals.timeouts
     refused = totals.rejected_4xx + totals.rejected_5xx
     rate = f"{result.rates.accepted_per_s:,.0f} messages/s accepted"

@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
@@ -22,7 +22,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult, PhaseStats
-from smtpbench.report.text import milliseconds
 
 INK, GRID = "#010101", "#020202"
 SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305")
@@ -31,12 +30,12 @@ _VARIABLES |= {color: f"var(--series-{number})" for number, color in enumerate(S
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
-    "font.size": 10.5,
+    "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": GRID,
     "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -68,13 +67,13 @@ def latency_plot(result: LoadResult) -> str:
         return ""
     deepest = max(histogram.get_total_count() for _, histogram in curves)
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "latency"}):
-        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
+        figure = Figure(figsize=(12, 4.3), layout="constrained")
         axes = figure.add_subplot()
         for (name, histogram), color in zip(curves, SERIES, strict=False):
             axes.plot(*_spectrum(histogram), color=color, label=name)
         _nines_axis(axes, deepest)
         _latency_axis(axes)
-        axes.legend(loc="upper left", labelcolor=INK)
+        _legend_above(axes)
         return _svg(figure, "Latency by percentile")
 
 
@@ -85,23 +84,23 @@ def timeline_plot(result: LoadResult) -> str:
         return ""
     at = [point.t_s for point in points]
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "timeline"}):
-        figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+        figure = Figure(figsize=(12, 5), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         accepted = [point.accepted for point in points]
         upper.fill_between(at, accepted, color=SERIES[0], alpha=0.18, linewidth=0)
         upper.plot(at, accepted, color=SERIES[0])
         upper.set_title("messages accepted in each second", loc="left")
-        upper.set_ylim(bottom=0)
+        upper.set_ylim(0, max(1, *accepted) * 1.08)
         upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         lower.plot(at, [point.p99_ms for point in points], color=SERIES[1], label="p99")
         lower.plot(at, [point.p50_ms for point in points], color=SERIES[0], label="p50")
         lower.set_title("transaction latency in each second", loc="left")
+        _legend_above(lower, loc="lower right")
         lower.set_ylim(bottom=0)
-        lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: milliseconds(value) if value else "0"))
+        lower.yaxis.set_major_formatter(FuncFormatter(_tick))
         lower.set_xlabel("seconds from the start")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         lower.margins(x=0.01)
-        lower.legend(loc="upper right", ncols=2, labelcolor=INK)
         return _svg(figure, "Throughput and latency over time")
 
 
@@ -155,9 +154,20 @@ def _nines_axis(axes: Axes, deepest: int) -> None:
     axes.set_xlabel("percentile")
 
 
+def _legend_above(axes: Axes, loc: Literal["lower left", "lower right"] = "lower left") -> None:
+    corner = (0.0 if loc.endswith("left") else 1.0, 1.0)
+    axes.legend(loc=loc, bbox_to_anchor=corner, ncols=len(SERIES), labelcolor=INK, borderaxespad=0.2)
+
+
+def _tick(value: float, _position: int | None) -> str:
+    if value >= 1000:
+        return f"{value / 1000:g} s"
+    return f"{value:g} ms" if value >= 1 or value == 0 else f"{value * 1000:g} µs"
+
+
 def _latency_axis(axes: Axes) -> None:
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: milliseconds(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
 

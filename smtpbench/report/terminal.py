@@ -99,7 +99,7 @@ def _load(result: LoadResult) -> list[RenderableType]:
     totals, rates = result.totals, result.rates
     parts: list[RenderableType] = [
         _heading("Load", str(result.target.get("name", "target")), digest.conclude_load(result)),
-        *(Text(f"not valid: {visible(reason)}", _TONES["warn"]) for reason in result.invalid_reasons),
+        *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
         Text(
             f"{number(rates.accepted_per_s)} messages/s accepted, {number(rates.offered_per_s)} offered   "
             f"{number(totals.accepted)} accepted, {number(totals.rejected_4xx)} × 4yz, "

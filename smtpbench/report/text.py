@@ -59,6 +59,5 @@ def seconds(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A count or a rate, thousands apart by a narrow space; one decimal below a hundred."""
-    digits = 0 if value >= 100 or value == int(value) else 1
-    return f"{value:,.{digits}f}".replace(",", "\u202f")
+    """A count or a rate with commas at the thousands; one decimal below a hundred."""
+    return f"{value:,.{0 if value >= 100 or value == int(value) else 1}f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -71,6 +72,7 @@ def conformance() -> ConformanceResult:
     )
 
 
+@cache
 def phase(median_us: float, count: int, seed: int) -> PhaseStats:
     """A log-normal phase, with its true histogram."""
     histogram = HdrHistogram(1, 3_600_000_000, 3)
@@ -93,8 +95,10 @@ def phase(median_us: float, count: int, seed: int) -> PhaseStats:
 @pytest.fixture
 def load() -> LoadResult:
     medians = {"connect": 90, "banner": 300, "ehlo": 210, "mail": 180, "rcpt": 240, "data": 150, "body": 900}
-    phases = {name: phase(median, 2000, seed) for seed, (name, median) in enumerate(medians.items())}
-    phases["transaction"] = phase(1500, 5000, 99)
+    phases = {
+        name: phase(median, 2000, seed).model_copy() for seed, (name, median) in enumerate(medians.items())
+    }
+    phases["transaction"] = phase(1500, 5000, 99).model_copy()
     return LoadResult(
         smtpbench="0.1.0",
         started="2026-01-02T03:04:09Z",

@@ -1,0 +1,191 @@
+"""Each form of a report: what must be in it, and that hostile bytes stay harmless."""
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from smtpbench.conformance.result import ConformanceResult, Verdict
+from smtpbench.errors import UsageError
+from smtpbench.load.result import LoadResult
+from smtpbench.report import Run, render_html, render_json, render_junit, render_markdown
+from smtpbench.report.terminal import SUMMARY_WIDTH, render_summary_text
+
+
+@pytest.fixture
+def run(conformance: ConformanceResult, load: LoadResult) -> Run:
+    return Run(conformance=conformance, load=load)
+
+
+class Tags(html.parser.HTMLParser):
+    """Every start tag with its attributes, every resource address, and the depth at the end."""
+
+    VOID = frozenset({"meta", "input", "br", "hr", "img", "link"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_json_has_the_public_field_names(conformance: ConformanceResult) -> None:
+    data = json.loads(render_json(conformance))
+    assert data["schema"] == "smtpbench.conformance/1"
+    assert data["cases"][0]["transcript"][0]["from"] == "note"
+    assert data["summary"]["non-strict"] == 1
+
+
+def test_json_of_both_halves_is_one_object(run: Run) -> None:
+    data = json.loads(render_json(run))
+    assert data["schema"] == "smtpbench.certify/1"
+    assert data["conformance"]["schema"] == "smtpbench.conformance/1"
+    assert data["load"]["schema"] == "smtpbench.load/1"
+
+
+def test_json_of_a_run_with_one_half_is_that_half(load: LoadResult) -> None:
+    assert render_json(Run(load=load)) == render_json(load)
+
+
+def test_junit_counts_and_outcomes(conformance: ConformanceResult) -> None:
+    suite = ElementTree.fromstring(render_junit(conformance)).find("testsuite")
+    assert suite is not None
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "8", "failures": "2", "errors": "1", "skipped": "1"}
+    skipped = suite.find("testcase/skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "not offered: CHUNKING"
+
+
+def test_junit_strict_fails_non_strict_too(conformance: ConformanceResult) -> None:
+    root = ElementTree.fromstring(render_junit(conformance, strict=True))
+    types = [failure.get("type") for failure in root.iter("failure")]
+    assert sorted(filter(None, types)) == ["fail", "fail", "non-strict"]
+
+
+def test_junit_failure_has_the_wire_log(conformance: ConformanceResult) -> None:
+    failure = ElementTree.fromstring(render_junit(conformance)).find(".//failure")
+    assert failure is not None
+    assert "client EHLO client.example.org\\r\\n" in (failure.text or "")
+
+
+def test_junit_of_an_invalid_load_is_an_error(load: LoadResult) -> None:
+    load.valid, load.invalid_reasons = False, ["the generator was the bottleneck"]
+    error = ElementTree.fromstring(render_junit(load)).find(".//error")
+    assert error is not None
+    assert error.get("message") == "the generator was the bottleneck"
+
+
+def test_html_is_one_well_formed_self_contained_page(run: Run) -> None:
+    tags = Tags(render_html(run))
+    assert tags.open == []
+    addresses = [value for _, attributes in tags.seen for key, value in attributes.items() if key == "src"]
+    assert addresses == []
+    assert "link" not in {tag for tag, _ in tags.seen}
+    references = {value for tag, attributes in tags.seen if tag != "a" for key, value in attributes.items()
+                  if key in {"href", "xlink:href"}}  # fmt: skip
+    assert all(value and value.startswith("#") for value in references)
+
+
+def test_html_runs_its_own_script_and_no_other(run: Run) -> None:
+    page = render_html(run)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_html_escapes_hostile_bytes(run: Run) -> None:
+    page = render_html(run)
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", page)
+
+
+def test_html_ids_are_unique(run: Run) -> None:
+    ids = [attributes["id"] for _, attributes in Tags(render_html(run)).seen if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_html_is_the_same_every_time(run: Run) -> None:
+    assert render_html(run) == render_html(run)
+
+
+def test_html_links_each_finding_to_its_case(conformance: ConformanceResult) -> None:
+    tags = Tags(render_html(conformance)).seen
+    targets = {attributes.get("id") for tag, attributes in tags if tag == "details"}
+    links = [(attributes.get("href") or "")[1:] for tag, attributes in tags if tag == "a"]
+    findings = [link for link in links if link.startswith("rfc5321.")]
+    assert len(findings) == 4
+    assert set(findings) <= targets
+
+
+def test_html_marks_an_invalid_load(load: LoadResult) -> None:
+    assert "not a valid measurement" not in render_html(load)
+    load.valid, load.invalid_reasons = False, ["the generator was the bottleneck"]
+    page = render_html(load)
+    assert "This is not a valid measurement." in page
+    assert "the generator was the bottleneck" in page
+
+
+def test_html_has_both_plots_in_theme_colours(load: LoadResult) -> None:
+    page = render_html(load)
+    assert page.count("<svg") == 2
+    assert "var(--series-1)" in page
+    assert not re.search(r"#0[123]0[123]0[0-9]", page)
+
+
+def test_html_without_histograms_or_timeline_has_no_plot(load: LoadResult) -> None:
+    load.timeline = []
+    load.phases = {name: stats.model_copy(update={"hdr": ""}) for name, stats in load.phases.items()}
+    assert "<svg" not in render_html(load)
+
+
+@pytest.mark.parametrize("hdr", ["not base64!", "AAAA", base64.b64encode(b"x" * 60).decode()])
+def test_a_damaged_histogram_is_named(load: LoadResult, hdr: str) -> None:
+    load.phases["transaction"].hdr = hdr
+    with pytest.raises(UsageError, match="phase transaction: hdr"):
+        render_html(load)
+
+
+def test_markdown_tables_survive_hostile_bytes(run: Run) -> None:
+    page = render_markdown(run)
+    rows = [line for line in page.splitlines() if line.startswith("| fail ")]
+    assert [row.count("|") for row in rows] == [7, 7]
+    assert "<script>" not in re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_markdown_names_each_finding_and_marks_an_invalid_load(run: Run) -> None:
+    assert run.conformance is not None
+    assert run.load is not None
+    run.load.valid, run.load.invalid_reasons = False, ["too late"]
+    page = render_markdown(run)
+    for case in run.conformance.cases:
+        assert (f"<summary>{case.id}</summary>" in page) is (
+            case.verdict in {Verdict.FAIL, Verdict.NON_STRICT, Verdict.ERROR}
+        )
+    assert "**Not a valid measurement:** too late" in page
+
+
+def test_terminal_summary_is_plain_and_narrow(run: Run) -> None:
+    summary = render_summary_text(run)
+    assert all(line.isprintable() and len(line) <= SUMMARY_WIDTH for line in summary.splitlines())
+    assert "✗ fail 2" in summary
+    assert "1  not offered: CHUNKING" in summary
+    assert re.search(r"^transaction +5,000 ", summary, re.MULTILINE)
