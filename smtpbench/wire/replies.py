@@ -87,8 +87,9 @@ class ReplyParser:
     """Feed it what was read; it gives back the replies that are complete.
 
     A line ends at LF: a bare LF is an anomaly that still ends the line, so that a server with wrong
-    line ends can be judged on what it says. After `MAX_UNFINISHED` octets without LF the parser gives
-    one reply marked `UNFINISHED`, sets `overflowed` and ignores all that follows.
+    line ends can be judged on what it says. A line of more than `MAX_UNFINISHED` octets, or a
+    reply of more than `MAX_REPLY_LINES` lines, gives one reply marked `UNFINISHED`, sets `overflowed`,
+    and all that follows is ignored.
     """
 
     def __init__(self) -> None:
@@ -105,18 +106,24 @@ class ReplyParser:
         return b"".join(self._raw) + self._tail
 
     def feed(self, data: bytes) -> list[Reply]:
-        """All replies that `data` completes, in order."""
-        if self.overflowed:
-            return []
+        """All replies that `data` completes, in order; the same however the octets were cut."""
         replies: list[Reply] = []
-        *lines, self._tail = (self._tail + data).split(b"\n")
+        if self.overflowed:
+            return replies
+        *lines, tail = (self._tail + data).split(b"\n")
         for line in lines:
+            if self.overflowed:
+                return replies
             self._line(line + b"\n", replies)
-        if len(self._tail) > MAX_UNFINISHED or len(self._raw) > MAX_REPLY_LINES:
-            self._overflow(replies)
+        self._tail = b"" if self.overflowed else tail
+        if len(self._tail) > MAX_UNFINISHED:
+            self._overflow(self._tail, replies)
         return replies
 
     def _line(self, raw: bytes, replies: list[Reply]) -> None:
+        if len(raw) > MAX_UNFINISHED or len(self._raw) == MAX_REPLY_LINES:
+            self._overflow(raw, replies)
+            return
         self._raw.append(raw)
         if len(raw) > MAX_REPLY_LINE:
             self._anomalies.add(Anomaly.OVERLONG_LINE)
@@ -165,12 +172,12 @@ class ReplyParser:
         self._anomalies.clear()
         return reply
 
-    def _overflow(self, replies: list[Reply]) -> None:
+    def _overflow(self, line: bytes, replies: list[Reply]) -> None:
+        kept = line[: MAX_UNFINISHED + 1]
         self._anomalies |= {Anomaly.UNFINISHED, Anomaly.OVERLONG_LINE}
-        self._raw.append(self._tail)
-        self._tail = b""
-        code, _, text = self._split(self._raw[-1][:MAX_REPLY_LINE])
-        self._code = code
+        self._code, _, text = self._split(kept.rstrip(b"\r\n"))
+        self._raw.append(kept)
         self._lines.append(text)
         replies.append(self._finish())
+        self._tail = b""
         self.overflowed = True
