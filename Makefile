@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -18,10 +19,12 @@ help:
 
 .venv: $(STAMP)
 
+# Debian's python3 has no ensurepip without python3-venv: then the pip outside installs the one inside.
 $(STAMP): pyproject.toml requirements.lock
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	$(PYTHON) -m venv --clear .venv 2>/dev/null || { \
+	  $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python .venv install --quiet pip; }
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
 # Exit code 1 means that the server has findings (the embedded one has): the demo still worked.

@@ -49,11 +49,13 @@ class Section:
     @property
     def title(self) -> str:
         """``RFC 5321 §4.1.1.4``."""
-        return f"RFC {self.rfc} §{self.section}" if self.section else f"RFC {self.rfc}"
+        return place(self.cases[0])
 
     @property
-    def url(self) -> str:
-        """The section's text at the RFC Editor."""
+    def url(self) -> str | None:
+        """The section's text at the RFC Editor; None if no RFC says it."""
+        if not self.rfc:
+            return None
         page = f"https://www.rfc-editor.org/rfc/rfc{self.rfc}"
         return f"{page}#section-{self.section}" if re.fullmatch(r"\d+(\.\d+)*", self.section) else page
 
@@ -72,16 +74,23 @@ def findings(result: ConformanceResult) -> list[CaseResult]:
     return sorted(found, key=lambda case: FINDINGS.index(case.verdict))
 
 
+def place(case: CaseResult) -> str:
+    """Where the requirement is written: ``RFC 5321 §4.1.1.4``."""
+    if not case.rfc:
+        return "Outside the RFCs"
+    return f"RFC {case.rfc} §{case.section}" if case.section else f"RFC {case.rfc}"
+
+
 def sections(result: ConformanceResult) -> list[Section]:
     """The cases by RFC and section, sections in their numeric order."""
-    ordered = sorted(result.cases, key=_place)
+    ordered = sorted(result.cases, key=_sort_key)
     return [
         Section(rfc, section, list(cases))
         for (rfc, section), cases in groupby(ordered, key=lambda case: (case.rfc, case.section))
     ]
 
 
-def _place(case: CaseResult) -> tuple[int, list[tuple[int, str]], str]:
+def _sort_key(case: CaseResult) -> tuple[int, list[tuple[int, str]], str]:
     parts = [(int(part), "") if part.isdecimal() else (0, part) for part in case.section.split(".")]
     return case.rfc, parts, case.section
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.result import LoadResult
+from smtpbench.report.digest import place
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import visible, wire_lines
 
@@ -53,7 +54,7 @@ def _case(suite: ElementTree.Element, case: CaseResult, *, strict: bool) -> None
 def _detail(element: ElementTree.Element, kind: str, message: str, case: CaseResult) -> None:
     lines = [
         case.title,
-        f"RFC {case.rfc} section {case.section}, {case.level}, {' '.join(case.requirements)}",
+        f"{place(case)}, {case.level}, {' '.join(case.requirements)}",
         f"expected: {case.expected}",
         f"observed: {case.observed}",
         *([f"reproduce: {case.repro}"] if case.repro else []),

@@ -20,7 +20,13 @@ def test_every_case_is_in_one_section(conformance: ConformanceResult) -> None:
 
 def test_a_section_that_is_no_number_is_not_put_into_a_link() -> None:
     assert digest.Section(5321, "x#y", []).url == "https://www.rfc-editor.org/rfc/rfc5321"
-    assert digest.Section(5321, "4.2", []).url.endswith("rfc5321#section-4.2")
+    assert digest.Section(5321, "4.2", []).url == "https://www.rfc-editor.org/rfc/rfc5321#section-4.2"
+
+
+def test_what_no_rfc_says_has_no_link(conformance: ConformanceResult) -> None:
+    case = conformance.cases[0].model_copy(update={"rfc": 0, "section": ""})
+    section = digest.sections(conformance.model_copy(update={"cases": [case]}))[0]
+    assert (section.title, section.url) == ("Outside the RFCs", None)
 
 
 def test_reasons_are_counted(conformance: ConformanceResult) -> None:
