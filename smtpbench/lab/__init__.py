@@ -1,1 +1,5 @@
 """Recipes that start real servers on loopback, and the way from a TARGET argument to a target."""
+
+from smtpbench.lab.options import TargetOptions, apply_options
+
+__all__ = ["TargetOptions", "apply_options"]

@@ -1,0 +1,5 @@
+"""``python -m smtpbench``: the same as the ``smtpbench`` command."""
+
+from smtpbench.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""What the commands share: option types, spreading of option groups, errors to exit codes.
+
+A command is a plain function named like its module. It takes typer parameters, and may take the groups
+`TargetOptions` and `Outputs`, each of which becomes its options on the command line:
+
+    def conform(target: TargetArg = "embedded", *, options: TargetOptions, outputs: Outputs) -> int:
+
+It returns its exit code (None is 0) and raises SmtpbenchError; `prepare` turns it into what typer
+runs. Tests call the function itself, with the groups built by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from smtpbench.errors import EXIT_INTERNAL, SmtpbenchError
+from smtpbench.lab.options import TargetOptions
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def _target(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Target")
+
+
+def _output(text: str, metavar: str = "FILE") -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Output")
+
+
+TARGET_HELP = "embedded, lab:NAME, smtp://HOST:PORT, smtps://…, lmtp://… or a TOML file."
+TargetArg = Annotated[str, typer.Argument(metavar="TARGET", help=TARGET_HELP)]
+
+RecipientOpt = Annotated[str | None, _target("A mailbox the target delivers.", "ADDRESS")]
+SecondRecipientOpt = Annotated[str | None, _target("A second one.", "ADDRESS")]
+UnknownRecipientOpt = Annotated[str | None, _target("One it refuses, in a domain of its own.", "ADDRESS")]
+SenderOpt = Annotated[str | None, _target("The envelope sender.", "ADDRESS")]
+UsernameOpt = Annotated[str | None, _target("The user to authenticate as.", "NAME")]
+PasswordEnvOpt = Annotated[str | None, _target("Environment variable with the password.", "VARIABLE")]
+CaOpt = Annotated[Path | None, _target("CA certificate the target's is checked against.", "FILE")]
+ObserveOpt = Annotated[
+    str | None, _target("Where its mail arrives: maildir:PATH, mbox:PATH, sink:HOST:PORT.", "URL")
+]
+AuthorizedOpt = Annotated[
+    list[str], _target("A host off this machine that you may test; repeatable.", "HOST")
+]
+
+JsonOpt = Annotated[Path | None, _output("Write the result as JSON.")]
+JunitOpt = Annotated[Path | None, _output("Write JUnit XML.")]
+HtmlOpt = Annotated[Path | None, _output("Write one self-contained HTML page.")]
+MarkdownOpt = Annotated[Path | None, _output("Write Markdown.")]
+OutOpt = Annotated[Path | None, _output("Write all of them into this folder.", "DIR")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.", rich_help_panel="Output")]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The result files a command writes; None where none was asked for."""
+
+    json: Path | None = None
+    junit: Path | None = None
+    html: Path | None = None
+    markdown: Path | None = None
+    out: Path | None = None
+    quiet: bool = False
+
+
+# Option group → its field → the option. The groups themselves know nothing of typer.
+_GROUPS: dict[type[Any], dict[str, Any]] = {
+    TargetOptions: {
+        "recipient": RecipientOpt,
+        "second_recipient": SecondRecipientOpt,
+        "unknown_recipient": UnknownRecipientOpt,
+        "sender": SenderOpt,
+        "username": UsernameOpt,
+        "password_env": PasswordEnvOpt,
+        "ca": CaOpt,
+        "observe": ObserveOpt,
+        "authorized": AuthorizedOpt,
+    },
+    Outputs: {
+        "json": JsonOpt,
+        "junit": JunitOpt,
+        "html": HtmlOpt,
+        "markdown": MarkdownOpt,
+        "out": OutOpt,
+        "quiet": QuietOpt,
+    },
+}
+
+
+def prepare(function: Callable[..., int | None]) -> Callable[..., None]:
+    """`function` as typer wants it: groups spread into options, errors and results as exit codes."""
+    hints = get_type_hints(function, include_extras=True)
+    hints.pop("return", None)
+    groups = {name: hint for name, hint in hints.items() if hint in _GROUPS}
+
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field: values.pop(field) for field in _GROUPS[group]})
+        code = guarded(lambda: function(**values))
+        if code:
+            raise typer.Exit(code)
+
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in groups:
+            parameters += _spread(groups[name])
+        else:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints.get(name, str), kind=keyword))
+    command.__doc__ = function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _spread(group: type[Any]) -> list[inspect.Parameter]:
+    options = _GROUPS[group]
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if field.default is MISSING else field.default,
+            annotation=options[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+def guarded(work: Callable[[], int | None]) -> int:
+    """Run `work`; its exit code, or that of its error, which is told on standard error in a line.
+
+    ``SMTPBENCH_DEBUG=1`` in the environment lets the traceback of an error of ours through.
+    """
+    try:
+        return work() or 0
+    except SmtpbenchError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return EXIT_INTERRUPTED
+    except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        raise  # typer's own way out: exit code, "Aborted!", usage, a closed pager
+    except Exception as error:  # the last line of defence: one line and exit 4
+        if os.environ.get("SMTPBENCH_DEBUG") == "1":
+            raise
+        text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        complain(f"internal error: {type(error).__name__}: {text} (SMTPBENCH_DEBUG=1 shows where)")
+        return EXIT_INTERNAL
+
+
+def complain(text: str) -> None:
+    """Tell the user what is wrong: each line of `text` on standard error, after our name."""
+    for line in text.splitlines() or ["failed"]:
+        print(f"smtpbench: {line}", file=sys.stderr)  # noqa: T201 - this is the command line
