@@ -55,7 +55,7 @@ class Requirement(BaseModel):
     level: Level
     need: tuple[Need, ...] = ()
     text: Annotated[str, Field(min_length=1)]
-    untestable: str | None = None
+    untestable: str | None = None  # why no test from outside can decide it
     corrected: str | None = None  # why level or section differ from what is often quoted
     checked: bool = True  # False: written from memory of the RFC, not yet held against its text
 

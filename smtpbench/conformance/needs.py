@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from smtpbench.target import Role, Target
@@ -28,6 +28,7 @@ class Need:
 
     name: str
     unmet: Callable[[Facts], str | None] = field(compare=False)
+    role: Role | None = None  # the endpoint that the case talks to, if not the main one
 
 
 def _need(name: str, met: Callable[[Facts], bool], reason: str) -> Need:
@@ -72,8 +73,12 @@ def NO_EXTENSION(keyword: str) -> Need:  # noqa: N802
 
 def ENDPOINT(role: Role) -> Need:  # noqa: N802
     """The target has an endpoint of this role; the case's Peer talks to that one."""
-    return _need(
-        f"endpoint {role.value}",
-        lambda facts: role in facts.target.endpoints,
-        f"the target has no {role.value} endpoint",
+    reason = f"the target has no {role.value} endpoint"
+    return Need(
+        f"endpoint {role.value}", lambda facts: None if role in facts.target.endpoints else reason, role
     )
+
+
+def endpoint_role(needs: Iterable[Need]) -> Role | None:
+    """The role that the first ENDPOINT among `needs` asks for."""
+    return next((need.role for need in needs if need.role is not None), None)

@@ -1,0 +1,186 @@
+"""Runs one case against one target and makes its result: attempts, deadline, transcript, grade."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from smtpbench.conformance.cases import Case
+from smtpbench.conformance.deliveries import Observer
+from smtpbench.conformance.grading import grade
+from smtpbench.conformance.model import Catalogue
+from smtpbench.conformance.needs import Facts, Need, endpoint_role
+from smtpbench.conformance.observation import Observation, Outcome, Untested
+from smtpbench.conformance.peer import Peer, Surroundings, TryAgain
+from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
+from smtpbench.errors import ConnectionLost, DeadlineExceeded, SessionError
+from smtpbench.session import Session
+from smtpbench.target import Role, Target
+from smtpbench.transcript import Transcript
+from smtpbench.wire.replies import Reply, escape
+
+ATTEMPTS = 2  # a close or a silence counts only if it happens again
+TRANSCRIPT_OCTETS = 8_192  # kept per case: all of a usual one, and a report of 200 cases stays below 2 MB
+TRANSCRIPT_ENTRIES = 200
+BROKEN = frozenset({Verdict.FAIL, Verdict.UNTESTED, Verdict.ERROR})
+
+
+@dataclass(frozen=True)
+class SeenReply:
+    """A reply, and the case in which it came."""
+
+    case: str
+    reply: Reply
+
+
+@dataclass
+class Bench:
+    """One target on the bench: what is known of it, and the results so far by case id."""
+
+    catalogue: Catalogue
+    facts: Facts
+    observer: Observer | None = None
+    spec: str = ""  # how the user named the target, for the `repro` line
+    results: dict[str, CaseResult] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    replies: list[SeenReply] = field(default_factory=list)
+
+    async def run(self, case: Case) -> CaseResult:
+        """Run `case` and keep its result. Never raises for what the case or the target does."""
+        begin = time.perf_counter()
+        transcript = Transcript(TRANSCRIPT_OCTETS, TRANSCRIPT_ENTRIES)
+        reason = self._unmet(case)
+        if reason is not None:
+            observation, error = Observation("", "", Outcome.UNTESTED, reason), None
+        else:
+            observation, error = await self._attempts(case, transcript)
+        result = self._result(case, observation, error)
+        result.duration_s = round(time.perf_counter() - begin, 6)
+        result.transcript = [
+            TranscriptLine(t_s=round(entry.t_s, 6), **{"from": entry.sender}, bytes=escape(entry.data))
+            for entry in transcript.entries
+        ]
+        self.results[case.id] = result
+        self.outcomes[case.id] = observation.outcome
+        return result
+
+    def _unmet(self, case: Case) -> str | None:
+        for earlier in case.after:
+            before = self.results.get(earlier)
+            if before is not None and before.verdict in BROKEN:
+                return f"{earlier} is {before.verdict}"
+        reasons = (need.unmet(self.facts) for need in case.needs)
+        return self.facts.trouble or next((reason for reason in reasons if reason), None)
+
+    async def _attempts(self, case: Case, transcript: Transcript) -> tuple[Observation, str | None]:
+        """The observation, and the text of our own error if there was one."""
+        again = None
+        for attempt in range(1, ATTEMPTS + 1):
+            around = self._surroundings(case.needs, transcript, last=attempt == ATTEMPTS)
+            try:
+                observation = await self._once(case, around)
+            except TryAgain as trouble:
+                again = str(trouble)
+                transcript.add_note(f"{trouble}: the case is run once more")
+                continue
+            except Untested as untested:
+                observation = untested.observation()
+            except SessionError as error:
+                observation = Observation("", "", Outcome.UNTESTED, str(error))
+            except TimeoutError:
+                return Observation("", "", Outcome.UNTESTED), f"not done within {self._deadline(case):g} s"
+            except Exception as error:  # noqa: BLE001 - a case is somebody's code: report it, run the others
+                return Observation("", "", Outcome.UNTESTED), _where(error)
+            if again and observation.reason is None:
+                observation = Observation(
+                    observation.expected,
+                    observation.observed,
+                    observation.outcome,
+                    f"second attempt; first: {again}",
+                )
+            return observation, None
+        raise AssertionError("the last attempt never asks for another")
+
+    async def _once(self, case: Case, around: Surroundings) -> Observation:
+        peer = Peer(around)
+        try:
+            async with asyncio.timeout(self._deadline(case)):
+                return await case.function(peer)
+        finally:
+            await peer.close()
+            self.replies += [SeenReply(case.id, reply) for reply in around.replies]
+
+    def _deadline(self, case: Case) -> float:
+        return (
+            case.deadline + 3 * self.facts.target.timeouts.delivery
+        )  # the message, the fence, and one to spare
+
+    def _surroundings(self, needs: tuple[Need, ...], transcript: Transcript, *, last: bool) -> Surroundings:
+        target = self.facts.target
+        role = endpoint_role(needs) or _main_role(target)
+        return Surroundings(self.facts, self.observer, transcript, target.endpoints[role], role, last)
+
+    def _result(self, case: Case, observation: Observation, error: str | None) -> CaseResult:
+        row = self.catalogue.strongest(case.requirements)
+        verdict = Verdict.ERROR if error else grade(row.level, observation.outcome)
+        return CaseResult(
+            id=case.id,
+            requirements=list(case.requirements),
+            rfc=row.rfc,
+            section=row.section,
+            level=row.level.value,
+            verdict=verdict,
+            title=case.title,
+            expected=observation.expected,
+            observed=observation.observed,
+            reason=error or observation.reason,
+            repro=f"smtpbench conform {shlex.quote(self.spec)} --select {shlex.quote(case.id)}"
+            if self.spec
+            else "",
+        )
+
+
+def _main_role(target: Target) -> Role:
+    return next(role for role, endpoint in target.endpoints.items() if endpoint is target.main)
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+async def survey(target: Target, *, observable: bool, slow: bool = False) -> Facts:
+    """What the target says of itself on its main endpoint. Raises Unreachable, TlsFailed, NotSmtp, …
+
+    A greeting or an EHLO that is refused is no error: `Facts` then has no extensions.
+    """
+    session = await Session.open(target.main, tls=target.tls, timeouts=target.timeouts)
+    try:
+        greeting = await _greeting(session)
+        if greeting.code == 220:
+            await _introduce(session, target)
+        return Facts(target, str(greeting), session.extensions, observable, slow)
+    finally:
+        await session.close()
+
+
+async def _greeting(session: Session) -> Reply:
+    try:
+        return await session.greeting()
+    except DeadlineExceeded:
+        # Wrong (§4.3.1), but some wait for the client to speak; a case will say so. Silence again: give up.
+        return await session.command(b"NOOP")
+
+
+async def _introduce(session: Session, target: Target) -> None:
+    verb = "LHLO" if _main_role(target) is Role.LMTP else "EHLO"
+    with suppress(ConnectionLost, DeadlineExceeded):  # what is known by then is what there is to know
+        reply = await session.ehlo(target.client_name, verb)
+        encrypt = target.main.tls == "starttls" and "STARTTLS" in session.extensions
+        if reply.severity == 2 and encrypt and (await session.starttls()).code == 220:
+            await session.ehlo(target.client_name, verb)

@@ -1,0 +1,187 @@
+"""pytest runs the cases: ``pytest --smtp-target TARGET conformance/`` (or ``--pyargs smtpbench.cases``).
+
+Every Python file below a folder that has a ``catalogue/`` is read for cases, whatever it is called; each
+case becomes an item. A `fail` fails its item, and so does an `error`, which says that it is ours;
+`untested` skips it with the reason; `non-strict` passes with a section in the report, and fails with
+``--smtp-strict``. Without a target the plugin does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.cases import Case, cases_root
+from smtpbench.conformance.deliveries import Observer
+from smtpbench.conformance.discovery import ordered
+from smtpbench.conformance.model import Catalogue, load_catalogue
+from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.delivery.observers import open_observer
+from smtpbench.errors import EXIT_INCONCLUSIVE, SmtpbenchError
+from smtpbench.lab import TargetOptions, open_target
+from smtpbench.target import Target
+
+pytest_plugins = ["smtpbench.pytest_options"]
+
+
+@dataclass
+class Settings:
+    """What one pytest session runs against, which cases, and who wants to hear of each result."""
+
+    target: Target
+    spec: str
+    catalogue: Catalogue | None = None  # None: the one beside the first case
+    strict: bool = False
+    slow: bool = False
+    wanted: Callable[[Case], bool] = lambda case: True
+    on_collected: Callable[[int], None] = lambda number: None
+    on_result: Callable[[CaseResult], None] = lambda result: None
+    bench: Bench | None = None  # set when the target has been asked what it is
+    trouble: SmtpbenchError | None = None  # why there is no bench, or which file did not import
+
+
+SETTINGS = pytest.StashKey[Settings]()
+CASE = pytest.StashKey[Case]()
+_CLOSING = pytest.StashKey[contextlib.ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the target that ``--smtp-target`` names; `run_conformance` has put its own settings there."""
+    spec = config.getoption("--smtp-target")
+    if spec is None or SETTINGS in config.stash:
+        return
+    options = TargetOptions(
+        recipient=config.getoption("--smtp-recipient"),
+        observe=config.getoption("--smtp-observe"),
+        authorized=tuple(config.getoption("--smtp-authorized")),
+    )
+    stack = config.stash[_CLOSING] = contextlib.ExitStack()
+    try:
+        target = stack.enter_context(open_target(spec, options))
+    except SmtpbenchError as error:
+        raise pytest.UsageError(str(error)) from None
+    strict, slow = config.getoption("--smtp-strict"), config.getoption("--smtp-slow")
+    config.stash[SETTINGS] = Settings(target, spec, strict=strict, slow=slow)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what was opened."""
+    stack = config.stash.get(_CLOSING, None)
+    if stack is not None:
+        stack.close()
+
+
+# Collection ---------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """A Python file below the root of the cases is a module of cases, whatever its name."""
+    if SETTINGS not in parent.config.stash or file_path.suffix != ".py" or file_path.name.startswith("_"):
+        return None
+    if cases_root(file_path) is None:
+        return None
+    return CaseFile.from_parent(parent, path=file_path)
+
+
+class CaseFile(pytest.Module):
+    """A file of cases; nothing else in it is collected."""
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """One item for each case that is wanted, in the order of the file."""
+        wanted = self.config.stash[SETTINGS].wanted
+        for name, value in vars(self.obj).items():
+            if isinstance(value, Case) and wanted(value):
+                yield from self._items(name, value)
+
+    def _items(self, name: str, case: Case) -> Iterator[pytest.Item]:
+        # The hook, not Function.from_parent: pytest-asyncio makes coroutines its own items there.
+        made = self.ihook.pytest_pycollect_makeitem(collector=self, name=name, obj=_item_function(case))
+        for item in made:
+            item.stash[CASE] = case
+            yield item
+
+
+def _item_function(case: Case) -> Callable[..., object]:
+    @pytest.mark.asyncio(loop_scope="session")
+    async def run(smtp_bench: Bench, request: pytest.FixtureRequest) -> None:
+        settings = request.config.stash[SETTINGS]
+        result = await smtp_bench.run(case)
+        settings.on_result(result)
+        _report(result, request.node, strict=settings.strict)
+
+    run.__doc__ = case.title
+    run.__test__ = True  # type: ignore[attr-defined]  # collected although its name has no test_ prefix
+    return run
+
+
+def _report(result: CaseResult, item: pytest.Item, *, strict: bool) -> None:
+    """Turn a verdict into pytest's words."""
+    words = f"{result.verdict}: {result.title}\nexpected: {result.expected}\nobserved: {result.observed}"
+    evidence = f"{result.level}, RFC {result.rfc} §{result.section}\n{words}\nagain: {result.repro}"
+    match result.verdict:
+        case Verdict.UNTESTED:
+            pytest.skip(result.reason or "untested")
+        case Verdict.ERROR:
+            pytest.fail(
+                f"error of smtpbench or of the case, not of the target: {result.reason}", pytrace=False
+            )
+        case Verdict.FAIL:
+            pytest.fail(evidence, pytrace=False)
+        case Verdict.NON_STRICT if strict:
+            pytest.fail(evidence, pytrace=False)
+        case Verdict.NON_STRICT | Verdict.HARDENED | Verdict.INFO:
+            item.add_report_section("call", result.verdict.value, evidence)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each case after those it depends on."""
+    settings = config.stash.get(SETTINGS, None)
+    if settings is None:
+        return
+    by_id = {item.stash[CASE].id: item for item in items if CASE in item.stash}
+    try:
+        order = [case.id for case in ordered(item.stash[CASE] for item in items if CASE in item.stash)]
+    except SmtpbenchError as error:
+        settings.trouble = error
+        raise pytest.UsageError(str(error)) from None
+    others = [item for item in items if CASE not in item.stash]
+    items[:] = [by_id[key] for key in order] + others
+    settings.on_collected(len(order))
+
+
+# The bench ----------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def smtp_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """The target on the bench: asked once what it is, its observer open for the whole session."""
+    settings = request.config.stash[SETTINGS]
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            settings.bench = await _set_up(settings, request.session, stack)
+        except SmtpbenchError as error:
+            settings.trouble = error
+            pytest.exit(f"{error}", returncode=EXIT_INCONCLUSIVE)
+        yield settings.bench
+
+
+async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib.AsyncExitStack) -> Bench:
+    target = settings.target
+    catalogue = settings.catalogue or _catalogue_of(session)
+    observer: Observer | None = None
+    if target.observe is not None:
+        observer = await stack.enter_async_context(open_observer(target.observe.url))
+    facts = await survey(target, observable=observer is not None, slow=settings.slow)
+    return Bench(catalogue, facts, observer, settings.spec)
+
+
+def _catalogue_of(session: pytest.Session) -> Catalogue:
+    first = next(item.stash[CASE] for item in session.items if CASE in item.stash)
+    return load_catalogue(cases_root(first.path))

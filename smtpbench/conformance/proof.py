@@ -1,0 +1,225 @@
+"""The proof matrix: every case can turn red, and turns red for the fault it names and no other.
+
+The reference server runs once with no fault (all must be green) and once with each fault (the cases that
+name it must be red, the others must not, unless ``proof.toml`` beside the cases explains why).
+Red means that the case saw a violation or a near miss, whatever the level makes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from smtpbench.conformance import passive
+from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.cases import Case
+from smtpbench.conformance.discovery import load_cases
+from smtpbench.conformance.model import load_catalogue
+from smtpbench.conformance.observation import Outcome
+from smtpbench.conformance.reference import reference
+from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.errors import SmtpbenchError, UsageError
+from smtpbench.server import FAULTS
+
+EXPLANATIONS = "proof.toml"
+CONCURRENT_CASES = 8  # their waits for silence overlap; more only slows each down on two cores
+_RED = frozenset({Outcome.VIOLATES, Outcome.NEAR})
+_RED_VERDICTS = frozenset({Verdict.FAIL, Verdict.NON_STRICT})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A case or a passive rule, as far as the proof is concerned."""
+
+    id: str
+    requirements: tuple[str, ...]
+    broken_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What turned red with one fault (None: without any); `trouble` says why there was no run."""
+
+    fault: str | None
+    red: dict[str, str] = field(default_factory=dict)  # id → what was observed
+    errors: dict[str, str] = field(default_factory=dict)  # id → our own error
+    untested: dict[str, str] = field(default_factory=dict)  # id → reason
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the matrix."""
+
+    fault: str | None
+    named: tuple[str, ...]
+    green: tuple[str, ...]  # named, and did not turn red
+    related: tuple[str, ...]  # red, not named, about a requirement of the fault or explained
+    unrelated: tuple[str, ...]  # red for no stated reason
+    errors: tuple[str, ...]
+    trouble: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the line is as it should be."""
+        return not (self.green or self.unrelated or self.errors or self.trouble)
+
+
+class Explanation(BaseModel):
+    """Why cases that do not name a fault turn red with it, as ``proof.toml`` has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fault: str
+    cases: list[str]  # globs over case ids
+    reason: str
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    explained: list[Explanation] = []
+
+
+def load_explanations(root: Path) -> list[Explanation]:
+    """The explanations beside the cases. Raises UsageError."""
+    path = root / EXPLANATIONS
+    if not path.exists():
+        return []
+    try:
+        explained = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).explained
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise UsageError(f"{path}: {str(error).splitlines()[0]}") from None
+    unknown = sorted({item.fault for item in explained} - set(FAULTS))
+    if unknown:
+        raise UsageError(f"{path}: unknown fault {', '.join(unknown)}")
+    return explained
+
+
+def subjects(cases: Iterable[Case]) -> list[Subject]:
+    """All that can turn red: the cases and the passive rules."""
+    return [
+        *(Subject(case.id, case.requirements, case.broken_by) for case in cases),
+        *(Subject(rule.id, rule.requirements, rule.broken_by) for rule in passive.RULES),
+    ]
+
+
+def unknown_faults(of: Iterable[Subject]) -> list[str]:
+    """Names in `broken_by` that are no fault, each with the case that has it."""
+    return [f"{subject.id}: {name}" for subject in of for name in subject.broken_by if name not in FAULTS]
+
+
+def unused_faults(of: Iterable[Subject]) -> list[str]:
+    """Faults that no case names."""
+    named = {name for subject in of for name in subject.broken_by}
+    return [name for name in FAULTS if name not in named]
+
+
+def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) -> Row:
+    """Set what turned red against what should."""
+    if run.fault is None:
+        red = tuple(run.red)
+        return Row(None, (), (), (), red, tuple(run.errors), run.trouble)
+    about = set(FAULTS[run.fault].requirements)
+    named = tuple(subject.id for subject in of if run.fault in subject.broken_by)
+    rows = {subject.id: set(subject.requirements) for subject in of}
+    patterns = [pattern for item in explanations if item.fault == run.fault for pattern in item.cases]
+    others = [key for key in run.red if key not in named]
+    related = tuple(
+        key for key in others if rows[key] & about or any(fnmatchcase(key, pattern) for pattern in patterns)
+    )
+    return Row(
+        fault=run.fault,
+        named=named,
+        green=tuple(key for key in named if key not in run.red),
+        related=related,
+        unrelated=tuple(key for key in others if key not in related),
+        errors=tuple(run.errors),
+        trouble=run.trouble,
+    )
+
+
+# Running ------------------------------------------------------------------------------------------
+
+
+async def run_fault(root: Path, cases: Sequence[Case], fault: str | None) -> Run:
+    """All `cases` and passive rules against the reference server with `fault`."""
+    loop = asyncio.get_running_loop()
+    crashes: list[str] = []
+    loop.set_exception_handler(
+        lambda _, context: crashes.append(str(context.get("exception") or context["message"]))
+    )
+    catalogue = load_catalogue(root)
+    try:
+        async with reference(*((fault,) if fault else ())) as (target, observer):
+            bench = Bench(catalogue, await survey(target, observable=True), observer)
+            await _run_all(bench, cases)
+    except SmtpbenchError as error:
+        return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))
+    results = [*bench.results.values(), *passive.judge_all(bench.replies, catalogue)]
+    return Run(
+        fault,
+        red={result.id: result.observed for result in results if _is_red(result, bench)},
+        errors={result.id: result.reason or "" for result in results if result.verdict is Verdict.ERROR},
+        untested={result.id: result.reason or "" for result in results if result.verdict is Verdict.UNTESTED},
+        trouble=f"the reference server raised {crashes[0]}" if crashes else None,
+    )
+
+
+def _is_red(result: CaseResult, bench: Bench) -> bool:
+    outcome = bench.outcomes.get(result.id)
+    return outcome in _RED if outcome is not None else result.verdict in _RED_VERDICTS
+
+
+async def _run_all(bench: Bench, cases: Sequence[Case]) -> None:
+    """Run `cases`, several at a time; those that come after others wait for them."""
+    gate = asyncio.Semaphore(CONCURRENT_CASES)
+
+    async def one(case: Case) -> None:
+        async with gate:
+            await bench.run(case)
+
+    waiting = list(cases)
+    while waiting:
+        pending = {case.id for case in waiting}
+        ready = [case for case in waiting if not pending.intersection(case.after)]
+        await asyncio.gather(*(one(case) for case in ready))
+        waiting = [case for case in waiting if case not in ready]
+
+
+_loaded: dict[Path, list[Case]] = {}  # by root, once in each worker
+
+
+def _in_worker(root: Path, fault: str | None) -> Run:
+    if root not in _loaded:
+        _loaded[root] = load_cases(root)
+    return asyncio.run(run_fault(root, _loaded[root], fault))
+
+
+def prove(
+    root: Path,
+    faults: Sequence[str | None],
+    *,
+    workers: int | None = None,
+    on_run: Callable[[Run], None] = lambda run: None,
+) -> list[Run]:
+    """One `Run` for each of `faults` (None: no fault), in their order, `workers` at a time (the cores)."""
+    number = workers or os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")  # fork would copy whatever loop or thread there is
+    with ProcessPoolExecutor(number, mp_context=context) as pool:
+        futures = {pool.submit(_in_worker, root, fault): fault for fault in faults}
+        runs: dict[str | None, Run] = {}
+        for future in as_completed(futures):
+            run = future.result()
+            runs[run.fault] = run
+            on_run(run)
+    return [runs[fault] for fault in faults]

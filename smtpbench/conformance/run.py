@@ -1,0 +1,171 @@
+"""`run_conformance`: the cases against a target, through pytest in this process, to one result."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import smtpbench
+from smtpbench.conformance import passive
+from smtpbench.conformance.bench import Bench
+from smtpbench.conformance.cases import Case
+from smtpbench.conformance.discovery import selected
+from smtpbench.conformance.model import STRENGTH, Catalogue, Level, find_cases, load_catalogue
+from smtpbench.conformance.plugin import SETTINGS, Settings
+from smtpbench.conformance.result import CaseResult, ConformanceResult, Coverage, TargetInfo, Verdict
+from smtpbench.errors import SmtpbenchError, UsageError
+from smtpbench.target import Target
+
+# Nothing of the user's: no pytest.ini or conftest of the current folder, no other plugins, no cache.
+_PYTEST_ARGUMENTS = (
+    "--config-file",
+    os.devnull,
+    "--noconftest",
+    "--disable-plugin-autoload",
+    "--import-mode=importlib",
+    "--capture=no",
+    "-pno:cacheprovider",
+    "-pno:terminal",
+    "-pno:faulthandler",
+    "-ppytest_asyncio",
+    "-psmtpbench.conformance.plugin",
+    "-oasyncio_mode=strict",
+    "-oasyncio_default_fixture_loop_scope=session",
+)
+_ANSWERED = frozenset(Verdict) - {Verdict.UNTESTED, Verdict.ERROR}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told: how many cases there are, and each result as it comes."""
+
+    collected: Callable[[int], None] = lambda number: None
+    result: Callable[[CaseResult], None] = lambda result: None
+
+
+def run_conformance(
+    target: Target,
+    *,
+    spec: str = "",
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    level: Level | None = None,
+    slow: bool = False,
+    root: Path | None = None,
+    progress: Progress | None = None,
+) -> ConformanceResult:
+    """Run the cases below `root` (the installed ones) against `target`.
+
+    `select` and `exclude` are globs over case ids and requirement ids; `level` leaves out what binds
+    less than it; `spec` is how the user named the target, for each case's `repro`.
+    Raises UsageError (nothing selected, catalogue broken), SessionError (target unreachable),
+    SmtpbenchError (a case file does not import).
+    """
+    folder = root or find_cases()
+    catalogue = load_catalogue(folder)
+    tell = progress or Progress()
+
+    def wanted(case: Case) -> bool:
+        strength = STRENGTH[catalogue.strongest(case.requirements).level]
+        return selected(case, tuple(select), tuple(exclude)) and (
+            level is None or strength >= STRENGTH[level]
+        )
+
+    settings = Settings(
+        target,
+        spec,
+        catalogue=catalogue,
+        slow=slow,
+        wanted=wanted,
+        on_collected=tell.collected,
+        on_result=tell.result,
+    )
+    started, begin = datetime.now(UTC), time.perf_counter()
+    bench = _pytest(folder, settings)
+    results = [*bench.results.values()]
+    if not select and level is None:
+        results += passive.judge_all(bench.replies, catalogue)
+    return ConformanceResult(
+        smtpbench=smtpbench.__version__,
+        started=started.isoformat(timespec="seconds"),
+        duration_s=round(time.perf_counter() - begin, 3),
+        target=_target_info(bench),
+        summary=_summary(results),
+        coverage=_coverage(catalogue, results),
+        cases=results,
+    )
+
+
+def _pytest(folder: Path, settings: Settings) -> Bench:
+    session = _Session(settings)
+    with _without_environment("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        code = pytest.main([*_PYTEST_ARGUMENTS, f"--rootdir={folder}", str(folder)], plugins=[session])
+    if code == pytest.ExitCode.INTERRUPTED and settings.trouble is None and not session.broken:
+        raise KeyboardInterrupt
+    if session.broken:
+        raise SmtpbenchError("\n".join(session.broken))
+    if settings.trouble is not None:
+        raise settings.trouble
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise UsageError("no case is selected: `smtpbench conform --list` shows their ids")
+    if settings.bench is None:
+        raise SmtpbenchError(f"pytest ended with {code!r} before the first case: {session.internal_error}")
+    return settings.bench
+
+
+class _Session:
+    """The plugin that hands the settings to pytest and keeps what went wrong in it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.broken: list[str] = []
+        self.internal_error = "no reason given"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[SETTINGS] = self._settings
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.broken.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self.internal_error = str(excrepr).strip().splitlines()[-1]
+
+
+@contextmanager
+def _without_environment(*names: str) -> Iterator[None]:
+    """Options that the user has set for pytest are not meant for us."""
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _target_info(bench: Bench) -> TargetInfo:
+    target, extensions = bench.facts.target, bench.facts.extensions
+    return TargetInfo(
+        name=target.name,
+        endpoints={role.value: endpoint.address for role, endpoint in target.endpoints.items()},
+        greeting=bench.facts.greeting,
+        extensions=[" ".join((keyword, *values)) for keyword, values in extensions.items()],
+    )
+
+
+def _summary(results: Sequence[CaseResult]) -> dict[Verdict, int]:
+    counts = Counter(result.verdict for result in results)
+    return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def _coverage(catalogue: Catalogue, results: Sequence[CaseResult]) -> Coverage:
+    tested = {row for result in results if result.verdict in _ANSWERED for row in result.requirements}
+    return Coverage(requirements=len(catalogue), tested=len(tested & set(catalogue)))
