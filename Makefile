@@ -21,7 +21,7 @@ help:
 
 # Debian's python3 has no ensurepip without python3-venv: then the pip outside installs the one inside.
 $(STAMP): pyproject.toml requirements.lock
-	$(PYTHON) -m venv --clear .venv 2>/dev/null || { \
+	$(PYTHON) -m venv --clear .venv >/dev/null 2>&1 || { \
 	  $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python .venv install --quiet pip; }
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .
