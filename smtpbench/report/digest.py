@@ -11,6 +11,7 @@ from typing import Literal
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.result import PHASES, LoadResult, PhaseStats
 from smtpbench.report.model import Run
+from smtpbench.report.text import number
 
 Tone = Literal["good", "warn", "bad"]
 
@@ -122,11 +123,14 @@ def conclude_load(result: LoadResult) -> Conclusion:
     totals = result.totals
     if not result.valid:
         return Conclusion("bad", "Not a valid measurement")
-    lost = totals.dropped + totals.timeouts
-    refused = totals.rejected_4xx + totals.rejected_5xx
-    rate = f"{result.rates.accepted_per_s:,.0f} messages/s accepted"
-    if lost or refused:
-        return Conclusion("warn", f"{rate}; {refused:,} refused, {lost:,} dropped or timed out")
+    troubles = {
+        "refused": totals.rejected_4xx + totals.rejected_5xx,
+        "dropped or timed out": totals.dropped + totals.timeouts,
+        "not sent in time": totals.missed,
+    }
+    rate = f"{number(result.rates.accepted_per_s)} messages/s accepted"
+    if any(troubles.values()):
+        return Conclusion("warn", "; ".join([rate, *(f"{n:,} {what}" for what, n in troubles.items() if n)]))
     return Conclusion("good", f"{rate}, none refused, dropped or timed out")
 
 

@@ -104,7 +104,9 @@ def _load(result: LoadResult) -> list[RenderableType]:
             f"{number(rates.accepted_per_s)} messages/s accepted, {number(rates.offered_per_s)} offered   "
             f"{number(totals.accepted)} accepted, {number(totals.rejected_4xx)} × 4yz, "
             f"{number(totals.rejected_5xx)} × 5yz, {number(totals.dropped)} dropped, "
-            f"{number(totals.timeouts)} timed out   {number(totals.sessions)} sessions"
+            f"{number(totals.timeouts)} timed out"
+            f"{f', {number(totals.missed)} not sent in time' if totals.missed else ''}"
+            f"   {number(totals.sessions)} sessions"
         ),
     ]
     if digest.phases(result):

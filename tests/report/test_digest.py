@@ -52,8 +52,11 @@ def test_nothing_tested_is_inconclusive(conformance: ConformanceResult) -> None:
 
 
 def test_load_conclusions(load: LoadResult) -> None:
-    assert digest.conclude_load(load).tone == "warn"
-    load.totals.rejected_4xx = load.totals.dropped = 0
+    load.totals.missed = 7
+    assert digest.conclude_load(load) == digest.Conclusion(
+        "warn", "500 messages/s accepted; 3 refused; 1 dropped or timed out; 7 not sent in time"
+    )
+    load.totals.rejected_4xx = load.totals.dropped = load.totals.missed = 0
     assert digest.conclude_load(load).tone == "good"
     load.valid = False
     assert digest.conclude_load(load) == digest.Conclusion("bad", "Not a valid measurement")
