@@ -6,8 +6,8 @@ awaited reply by reply. A transaction is a chain of small methods: each takes th
 for, notes the time, writes the next octets from strings rendered beforehand, and names its successor.
 
 With PIPELINING (RFC 2920) the commands of a transaction go out as one group, and the message content
-leads the group of the next transaction: ``content . MAIL RCPT DATA`` is one write. The phases of such a
-group are all timed from when it was written or, if that is later, from the reply before it.
+leads the group of the next transaction: ``content . MAIL RCPT DATA`` is one write. Every phase is timed
+from the write that carried its octets to its reply, so the phases of a group overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns as clock
 from typing import Protocol, cast
 
-from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp
+from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.message import END_OF_DATA, Template
 from smtpbench.load.recorder import Recorder
 from smtpbench.wire.replies import Reply, ReplyParser
@@ -88,7 +88,8 @@ class Flow(asyncio.Protocol):
         self.left = -1  # never reaches 0: no limit
         self.broken = False
         self.connected_at = 0
-        self._waiting_since = 0  # 0: nothing is expected from the server
+        self._sent = 0  # when what is being answered was written
+        self._heard = 0  # when the last reply came
         self._started = 0
         self._due = 0
         self._next_due = 0
@@ -105,11 +106,14 @@ class Flow(asyncio.Protocol):
         self.connected_at = clock()
 
     def use(self, transport: asyncio.Transport) -> None:
-        """Go on over the TLS `transport`; nothing from before it may be left (RFC 3207 §4.2)."""
-        if self._early or self._parser.pending:
-            raise NotSmtp("the server sent more than one reply to STARTTLS, before TLS began")
+        """Go on over the TLS `transport`."""
         self.transport = transport
         self._write = transport.write
+
+    def check_nothing_early(self) -> None:
+        """Before TLS: what came unasked in the clear must not be taken for the server's (RFC 3207 §4.2)."""
+        if self._early or self._parser.pending:
+            raise NotSmtp("the server sent more than was asked for, before TLS began")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a message that was under way; wake whoever waits."""
@@ -125,6 +129,7 @@ class Flow(asyncio.Protocol):
         if self._on is not None and not self._partial:
             if data.find(b"\n") == len(data) - 1 and data[-2:] == b"\r\n" and (code := _CODES.get(data[:4])):
                 self._rec.reply(code)
+                self._heard = now
                 self._on(code, now)
                 return
             if data[-2:] == b"\r\n":
@@ -156,6 +161,7 @@ class Flow(asyncio.Protocol):
 
     def _reply(self, code: int, now: int) -> None:
         self._rec.reply(code)
+        self._heard = now
         if self._on is not None:
             self._on(code, now)
 
@@ -167,29 +173,23 @@ class Flow(asyncio.Protocol):
 
     def expire(self, before: int) -> None:
         """Give up if the server has owed a reply since earlier than `before` (`clock` ns)."""
-        if not self._waiting_since or self._waiting_since > before:
+        if self._on in (None, self._on_idle) or max(self._sent, self._heard) > before:
             return
-        self._waiting_since = 0
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(DeadlineExceeded("no reply within the deadline"))
-        elif self._on is not None:
-            self._abandon("timeouts")
+        self._abandon("timeouts")
         self.abort()
 
     # --- set-up, reply by reply ---
 
     async def reply(self, since: int) -> tuple[Reply, int]:
-        """The next reply and the µs from `since` to it. Raises ConnectionLost, DeadlineExceeded."""
+        """The next reply and the µs from `since` to it. Raises ConnectionLost."""
         if not self._early:
             if self.broken:
                 raise ConnectionLost("the server closed the connection")
             self._waiter = self._loop.create_future()
-            self._waiting_since = clock()
             try:
                 self._early.append(await self._waiter)
             finally:
                 self._waiter = None
-                self._waiting_since = 0
         reply, at = self._early.popleft()
         return reply, max(at - since, 0) // 1000
 
@@ -220,18 +220,16 @@ class Flow(asyncio.Protocol):
     def finish(self) -> None:
         """Back to replies one by one, to say QUIT."""
         self._on = None
-        self._waiting_since = 0
 
     def _rest(self) -> None:
         self._on = self._on_idle
-        self._waiting_since = 0
         if self._resting is not None:
             self._resting(self)
 
-    def _begin(self, due: int, now: int) -> None:
+    def _begin(self, due: int, sent: int) -> None:
         self._due = due
         self._failure = self._position = self._accepted = 0
-        self._started = self._waiting_since = now
+        self._started = self._sent = sent
         self._on = self._on_mail
 
     def _on_idle(self, code: int, now: int) -> None:
@@ -241,7 +239,7 @@ class Flow(asyncio.Protocol):
             self._resting(self)
 
     def _on_mail(self, code: int, now: int) -> None:
-        self._rec.mail((now - self._waiting_since) // 1000)
+        self._rec.mail((now - self._sent) // 1000)
         if code >= 300:
             self._failure = code
             if not self.pipelining:
@@ -249,11 +247,11 @@ class Flow(asyncio.Protocol):
                 return
         self._on = self._on_rcpt
         if not self.pipelining:
-            self._waiting_since = now
+            self._sent = now
             self._write(self._script.rcpts[0])
 
     def _on_rcpt(self, code: int, now: int) -> None:
-        self._rec.rcpt((now - self._waiting_since) // 1000)
+        self._rec.rcpt((now - self._sent) // 1000)
         if code < 300:
             self._accepted += 1
         elif not self._failure:
@@ -262,24 +260,24 @@ class Flow(asyncio.Protocol):
         rcpts = self._script.rcpts
         if self._position < len(rcpts):
             if not self.pipelining:
-                self._waiting_since = now
+                self._sent = now
                 self._write(rcpts[self._position])
         elif self.pipelining:
             self._on = self._on_data
         elif self._accepted:
-            self._waiting_since = now
+            self._sent = now
             self._on = self._on_data
             self._write(DATA)
         else:
             self._refused(now)
 
     def _on_data(self, code: int, now: int) -> None:
-        self._rec.data((now - self._waiting_since) // 1000)
+        self._rec.data((now - self._sent) // 1000)
         if code != 354:
             self._failure = self._failure or code
             self._refused(now)
             return
-        self._waiting_since = now
+        self._sent = now
         self._on = self._on_body
         if not self._accepted:  # RFC 2920 §3.1: no recipient, yet 354; only an empty message ends it
             self._write(END_OF_DATA)
@@ -299,7 +297,7 @@ class Flow(asyncio.Protocol):
             self._accepted -= 1
             return
         rec = self._rec
-        rec.body((now - self._waiting_since) // 1000)
+        rec.body((now - self._sent) // 1000)
         if self._failure:
             self._refused(now)
             return
@@ -307,13 +305,13 @@ class Flow(asyncio.Protocol):
         rec.transaction((now - self._started) // 1000)
         if self._timed_from_plan:
             rec.intended((now - self._due) // 1000)
-        self._proceed(now)
+        self._proceed()
 
-    def _proceed(self, now: int) -> None:
+    def _proceed(self) -> None:
         """The next transaction: already written behind the content, or begun now."""
         if due := self._next_due:
             self._next_due = 0
-            self._begin(due, now)
+            self._begin(due, self._sent)  # it went out with the content
         else:
             self.next()
 
@@ -325,11 +323,9 @@ class Flow(asyncio.Protocol):
             self.broken = True
             self._rest()
         elif self._next_due or self._on == self._on_body or self._on == self._on_mail:
-            self._proceed(
-                now
-            )  # nothing is left to clear: the content's reply ended it, or MAIL never began it
+            self._proceed()  # nothing is left to clear: the content's reply ended it, or MAIL never began it
         else:
-            self._waiting_since = now
+            self._sent = now
             self._on = self._on_rset
             self._write(RSET)
 

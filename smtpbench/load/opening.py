@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from time import perf_counter_ns as clock
 from smtpbench.errors import (
     AuthFailed,
     ConnectionLost,
+    DeadlineExceeded,
     NotSmtp,
     SessionError,
     TlsFailed,
@@ -20,7 +22,7 @@ from smtpbench.errors import (
 from smtpbench.load.flow import QUIT, Flow
 from smtpbench.load.recorder import Recorder
 from smtpbench.wire import sasl
-from smtpbench.wire.ehlo import Extensions, parse_extensions
+from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions, parse_extensions
 from smtpbench.wire.replies import Reply
 
 MAX_AUTH_STEPS = 4  # SCRAM takes three; a server that goes on for longer is not serious
@@ -44,12 +46,18 @@ class Door:
     port: int
     client_name: str
     connect_timeout: float
+    reply_timeout: float
     tls: str = "none"
     context: ssl.SSLContext | None = None
     server_name: str | None = None
     login: Login | None = None
     pipelining: bool = True
     lmtp: bool = False
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Refused(SessionError):
@@ -65,16 +73,9 @@ async def open_flow(
 ) -> tuple[Flow, Reply, Extensions]:
     """A session ready for MAIL, its greeting and what EHLO offered. Raises SessionError."""
     flow = await _connect(door, recorder, make)
+    opening = _Opening(door, recorder, flow)
     try:
-        if door.tls == "implicit":
-            await _start_tls(door, recorder, flow)
-        greeting = await _expect(flow.reply(flow.connected_at), recorder.banner, "greeting")
-        extensions = await _hello(door, recorder, flow)
-        if door.tls == "starttls":
-            await _expect(flow.command(b"STARTTLS"), recorder.starttls, "STARTTLS")
-            await _start_tls(door, recorder, flow)
-            extensions = await _hello(door, recorder, flow)
-        await _authenticate(door, recorder, flow, extensions)
+        greeting, extensions = await opening.run()
     except BaseException:
         flow.abort()
         raise
@@ -100,79 +101,112 @@ async def _connect(door: Door, recorder: Recorder, make: Callable[[], Flow]) -> 
         async with asyncio.timeout(door.connect_timeout):
             _, flow = await asyncio.get_running_loop().create_connection(make, door.host, door.port)
     except TimeoutError:
-        raise Unreachable(
-            f"{door.host}:{door.port}: no connection within {door.connect_timeout:g} s"
-        ) from None
+        raise Unreachable(f"{door.address}: no connection within {door.connect_timeout:g} s") from None
     except OSError as error:
-        raise Unreachable(f"{door.host}:{door.port}: {error.strerror or error}") from None
+        raise Unreachable(f"{door.address}: {_reason(error)}") from None
     recorder.connect((flow.connected_at - started) // 1000)
     return flow
 
 
-async def _start_tls(door: Door, recorder: Recorder, flow: Flow) -> None:
-    started = clock()
-    assert door.context is not None
-    assert flow.transport is not None
-    loop = asyncio.get_running_loop()
-    try:
-        transport = await loop.start_tls(
-            flow.transport, flow, door.context,
-            server_hostname=door.server_name, ssl_handshake_timeout=door.connect_timeout,
-        )  # fmt: skip
-    except (OSError, ssl.SSLError) as error:
-        raise TlsFailed(f"{door.host}:{door.port}: TLS handshake: {error}") from None
-    if transport is None:
-        raise ConnectionLost(f"{door.host}:{door.port}: closed during the TLS handshake")
-    flow.use(transport)
-    now = clock()
-    recorder.tls((now - started) // 1000)
-    flow.connected_at = now  # the banner of an implicit TLS endpoint is due from here
+def _reason(error: OSError) -> str:
+    """The operating system's words; asyncio puts its own around them."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
-async def _expect(answer: Awaitable[tuple[Reply, int]], record: Callable[[int], None], to: str) -> Reply:
-    reply, took = await answer
-    record(took)
-    if reply.code == 0:
-        raise NotSmtp(f"{to}: not SMTP: {reply}")
-    if reply.severity != 2:
-        raise Refused(reply, to)
-    return reply
+class _Opening:
+    """The steps from the connection to the first MAIL, in order."""
 
+    def __init__(self, door: Door, recorder: Recorder, flow: Flow) -> None:
+        self._door, self._rec, self._flow = door, recorder, flow
 
-async def _hello(door: Door, recorder: Recorder, flow: Flow) -> Extensions:
-    verb = "LHLO" if door.lmtp else "EHLO"
-    try:
-        reply = await _expect(flow.command(f"{verb} {door.client_name}".encode()), recorder.ehlo, verb)
-    except Refused as refused:
-        if door.lmtp or refused.code // 100 != 5:
-            raise
-        reply = await _expect(flow.command(f"HELO {door.client_name}".encode()), recorder.ehlo, "HELO")
-        return parse_extensions(Reply(reply.code, reply.lines[:1], reply.raw))
-    return parse_extensions(reply)
+    async def run(self) -> tuple[Reply, Extensions]:
+        """Greeting and extensions, once all steps are done."""
+        if self._door.tls == "implicit":
+            await self._start_tls()
+        greeting = await self._expect(self._flow.reply(self._flow.connected_at), self._rec.banner, "greeting")
+        extensions = await self._hello()
+        if self._door.tls == "starttls":
+            await self._expect(self._flow.command(b"STARTTLS"), self._rec.starttls, "STARTTLS")
+            await self._start_tls()
+            extensions = await self._hello()
+        await self._authenticate(extensions)
+        return greeting, extensions
 
-
-async def _authenticate(door: Door, recorder: Recorder, flow: Flow, extensions: Extensions) -> None:
-    login = door.login
-    if login is None or ("AUTH" not in extensions and not login.required):
-        return
-    name = _mechanism(extensions, encrypted=door.tls != "none")
-    exchange = sasl.mechanism(name, login.username, login.password)
-    started = clock()
-    line = f"AUTH {name}".encode()
-    if exchange.initial is not None:
-        line += b" " + (base64.b64encode(exchange.initial) or b"=")
-    reply, _ = await flow.command(line)
-    for _ in range(MAX_AUTH_STEPS):
-        if reply.code != 334:
-            break
+    async def _start_tls(self) -> None:
+        door, flow, started = self._door, self._flow, clock()
+        assert door.context is not None
+        assert flow.transport is not None
+        flow.check_nothing_early()
         try:
-            answer = base64.b64encode(exchange.respond(base64.b64decode(reply.lines[-1])))
-        except ValueError as error:
-            raise AuthFailed(f"AUTH {name}: {error}") from None
-        reply, _ = await flow.command(answer)
-    recorder.auth((clock() - started) // 1000)
-    if reply.severity != 2:
-        raise Refused(reply, f"AUTH {name}")
+            transport = await asyncio.get_running_loop().start_tls(
+                flow.transport, flow, door.context,
+                server_hostname=door.server_name, ssl_handshake_timeout=door.connect_timeout,
+            )  # fmt: skip
+        except (OSError, ssl.SSLError) as error:
+            raise TlsFailed(f"{door.address}: TLS handshake: {error}") from None
+        if transport is None:
+            raise ConnectionLost(f"{door.address}: closed during the TLS handshake")
+        flow.use(transport)
+        flow.connected_at = clock()  # the banner of an implicit TLS endpoint is due from here
+        self._rec.tls((flow.connected_at - started) // 1000)
+
+    async def _answer(self, answer: Awaitable[tuple[Reply, int]], to: str) -> tuple[Reply, int]:
+        """A reply and the µs it took, within the deadline."""
+        door = self._door
+        try:
+            async with asyncio.timeout(door.reply_timeout):
+                reply, took = await answer
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{door.address}: {to}: no reply within {door.reply_timeout:g} s"
+            ) from None
+        except ConnectionLost as error:
+            raise ConnectionLost(f"{door.address}: {to}: {error}") from None
+        if reply.code == 0:
+            raise NotSmtp(f"{door.address}: {to}: not an SMTP reply: {reply.text[:100]}")
+        return reply, took
+
+    async def _expect(
+        self, answer: Awaitable[tuple[Reply, int]], record: Callable[[int], None], to: str
+    ) -> Reply:
+        reply, took = await self._answer(answer, to)
+        record(took)
+        if reply.severity != 2:
+            raise Refused(reply, f"{self._door.address}: {to}")
+        return reply
+
+    async def _hello(self) -> Extensions:
+        verb, name = "LHLO" if self._door.lmtp else "EHLO", self._door.client_name
+        try:
+            reply = await self._expect(self._flow.command(f"{verb} {name}".encode()), self._rec.ehlo, verb)
+        except Refused as refused:
+            if self._door.lmtp or refused.code // 100 != 5:
+                raise
+            await self._expect(self._flow.command(f"HELO {name}".encode()), self._rec.ehlo, "HELO")
+            return NO_EXTENSIONS
+        return parse_extensions(reply)
+
+    async def _authenticate(self, extensions: Extensions) -> None:
+        login, flow, started = self._door.login, self._flow, clock()
+        if login is None or ("AUTH" not in extensions and not login.required):
+            return
+        name = _mechanism(extensions, encrypted=self._door.tls != "none")
+        exchange = sasl.mechanism(name, login.username, login.password)
+        line = f"AUTH {name}".encode()
+        if exchange.initial is not None:
+            line += b" " + (base64.b64encode(exchange.initial) or b"=")
+        reply, _ = await self._answer(flow.command(line), f"AUTH {name}")
+        for _ in range(MAX_AUTH_STEPS):
+            if reply.code != 334:
+                break
+            try:
+                answer = base64.b64encode(exchange.respond(base64.b64decode(reply.lines[-1])))
+            except ValueError as error:
+                raise AuthFailed(f"{self._door.address}: AUTH {name}: {error}") from None
+            reply, _ = await self._answer(flow.command(answer), f"AUTH {name}")
+        self._rec.auth((clock() - started) // 1000)
+        if reply.severity != 2:
+            raise Refused(reply, f"{self._door.address}: AUTH {name}")
 
 
 def _mechanism(extensions: Extensions, *, encrypted: bool) -> str:

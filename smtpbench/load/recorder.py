@@ -64,11 +64,12 @@ class Sparse:
     positions: NDArray[np.int64]
     counts: Counts
 
-    def percentile(self, percent: float) -> int:
-        """The µs that `percent` of the values do not exceed (to three digits)."""
-        running = np.cumsum(self.counts)
-        rank = max(round(percent * int(running[-1]) / 100), 1)
-        return int(values(self.positions[np.searchsorted(running, rank)]))
+
+def percentile(positions: NDArray[np.int64], counts: NDArray[Any], percent: float) -> int:
+    """The µs (to three digits) that `percent` of the values do not exceed; `positions` ascend."""
+    running = np.cumsum(counts)
+    rank = max(round(percent * int(running[-1]) / 100), 1)
+    return int(values(positions[np.searchsorted(running, rank)]))
 
 
 @dataclass(slots=True)
@@ -82,6 +83,27 @@ class Batch:
     series: dict[str, Sparse] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     replies: dict[int, int] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, strings, lists and dicts only, as msgpack and JSON take them."""
+        plain = {
+            name: getattr(self, name) for name in ("span_ns", "cpu_ns", "sessions_open", "spent", "counters")
+        }
+        plain["series"] = {
+            name: [sparse.positions.tolist(), sparse.counts.tolist()] for name, sparse in self.series.items()
+        }
+        plain["replies"] = list(self.replies.items())
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Batch:
+        """The batch that `to_plain` was called on."""
+        series = {
+            name: Sparse(np.array(positions, np.int64), np.array(counts, np.int64))
+            for name, (positions, counts) in plain["series"].items()
+        }
+        replies = {int(code): int(count) for code, count in plain["replies"]}
+        return cls(**{**plain, "series": series, "replies": replies})
 
 
 COUNTERS = (

@@ -39,6 +39,7 @@ class Totals(_Model):
     rejected_5xx: int = 0
     dropped: int = 0
     timeouts: int = 0
+    missed: int = 0  # arrivals of an open workload that were still waiting for a session at the end
 
 
 class Rates(_Model):

@@ -59,13 +59,13 @@ def make_plan(workload: Workload, share: Share = Share()) -> Iterator[float]:
 
 def make_door(target: Target, workload: Workload) -> Door:
     """How to open a session. Resolves the host now, once."""
-    role, endpoint, tls = _endpoint(target, workload)
+    role, endpoint, tls = choose_endpoint(target, workload)
     login = None
     if workload.auth and target.auth is not None:
         login = Login(target.auth.username, target.auth.password(), required=role is not Role.MX)
     return Door(
         host=_resolve(endpoint), port=endpoint.port, client_name=target.client_name,
-        connect_timeout=target.timeouts.connect, tls=tls,
+        connect_timeout=target.timeouts.connect, reply_timeout=target.timeouts.reply, tls=tls,
         context=None if tls == "none" else _context(target),
         server_name=(target.tls.server_name or endpoint.host) if tls != "none" else None,
         login=login, pipelining=workload.pipelining, lmtp=role is Role.LMTP,
@@ -80,11 +80,11 @@ def make_script(target: Target, workload: Workload) -> Script:
         mail=commands.mail(_checked(sender)) + commands.CRLF,
         rcpts=tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients),
         template=Template(workload.message_size, sender, recipients),
-        lmtp=_endpoint(target, workload)[0] is Role.LMTP,
+        lmtp=choose_endpoint(target, workload)[0] is Role.LMTP,
     )
 
 
-def _endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint, str]:
+def choose_endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint, str]:
     """The endpoint that speaks TLS as the workload wants it, or else the main one, told to."""
     main = next(role for role, endpoint in target.endpoints.items() if endpoint is target.main)
     wanted = workload.tls

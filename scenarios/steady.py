@@ -1,0 +1,15 @@
+"""Steady load: as many users as you ask for, each sending its next message when the last is answered.
+
+smtpbench load TARGET --scenario steady.py --users 20 --run-time 30s
+locust -f steady.py --host smtp://127.0.0.1:2525            # Locust's own web page and options
+locust -f steady.py --host smtp://127.0.0.1:2525 --headless -u 20 -t 30s
+"""
+
+from smtpbench.load.locust_user import SmtpUser
+from smtpbench.load.workload import Workload
+
+
+class Steady(SmtpUser):
+    """One session for the whole run, PIPELINING where it is offered, messages of 4 KiB."""
+
+    workload = Workload(users=1, message_size=4096)

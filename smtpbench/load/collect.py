@@ -1,0 +1,177 @@
+"""From the batches of one or many engines to one result, and whether that result means anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from smtpbench.load.recorder import (
+    COUNTS_LENGTH,
+    INTENDED,
+    LOOP_LAG,
+    SCHEDULE_LAG,
+    Batch,
+    Counts,
+    Sparse,
+    histogram,
+    percentile,
+    phase_stats,
+)
+from smtpbench.load.result import PHASES, Generator, LoadResult, Rates, TimelinePoint, Totals
+
+NS = 1_000_000_000
+BUSY_MAX = 0.9  # of a core: above it replies wait for us, and what we measure is ourselves
+LAG_MAX_MS = 50.0  # a twentieth of a second late is no noise of the machine any more
+
+
+@dataclass(slots=True)
+class _Process:
+    """What one engine used so far."""
+
+    span_ns: int = 0
+    cpu_ns: int = 0
+    spent: bool = False
+
+
+@dataclass(slots=True)
+class _Second:
+    accepted: int = 0
+    sessions: int = 0
+    transactions: list[Sparse] = field(default_factory=list)
+
+
+class Collector:
+    """Adds up batches. `add` takes them from any number of processes, in any order between processes."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counts] = {}
+        self._totals: Counter[str] = Counter()
+        self._replies: Counter[int] = Counter()
+        self._processes: dict[str, _Process] = {}
+        self._seconds: dict[int, _Second] = {}
+
+    def add(self, process: str, batch: Batch) -> None:
+        """Add what the engine of `process` handed over."""
+        state = self._processes.setdefault(process, _Process())
+        second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
+        state.span_ns += batch.span_ns
+        state.cpu_ns += batch.cpu_ns
+        state.spent = state.spent or batch.spent
+        second.accepted += batch.counters["accepted"]
+        second.sessions += batch.sessions_open
+        self._totals.update(batch.counters)
+        self._replies.update(batch.replies)
+        for name, sparse in batch.series.items():
+            counts = self._counts.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))
+            counts[sparse.positions] += sparse.counts
+            if name == "transaction":
+                second.transactions.append(sparse)
+
+    def spent(self, processes: int) -> bool:
+        """Whether each of `processes` engines has sent all it had."""
+        return sum(state.spent for state in self._processes.values()) >= processes
+
+    @property
+    def processes(self) -> int:
+        """How many processes have reported."""
+        return len(self._processes)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted: the longest of its processes."""
+        return max((state.span_ns for state in self._processes.values()), default=0) / NS
+
+    def progress(self) -> dict[str, Any]:
+        """The run so far, in a few figures."""
+        last = self._seconds[max(self._seconds)] if self._seconds else _Second()
+        p50, p99 = _p50_p99(last)
+        totals = self._totals
+        return {
+            "t_s": round(self.seconds, 1), "sessions": last.sessions, "accepted": totals["accepted"],
+            "accepted_last_s": last.accepted, "failed": sum(totals[name] for name in FAILURES),
+            "p50_ms": p50, "p99_ms": p99,
+        }  # fmt: skip
+
+    def result(self) -> LoadResult:
+        """The whole run. `target`, `workload`, `started` and `smtpbench` are left to the caller."""
+        seconds, totals = self.seconds, self._totals
+        result = LoadResult(
+            duration_s=round(seconds, 3),
+            totals=Totals(**{name: totals[name] for name in Totals.model_fields}),
+            rates=Rates(
+                accepted_per_s=_per_second(totals["accepted"], seconds),
+                offered_per_s=_per_second(totals["offered"], seconds),
+            ),
+            phases={
+                name: phase_stats(histogram(self._counts[name])) for name in PHASES if name in self._counts
+            },
+            replies={str(code): self._replies[code] for code in sorted(self._replies)},
+            timeline=[_point(t_s, self._seconds[t_s]) for t_s in sorted(self._seconds)],
+            generator=self._generator(),
+        )
+        if INTENDED in self._counts:
+            result.from_intended_start = {"transaction": phase_stats(histogram(self._counts[INTENDED]))}
+        result.invalid_reasons = self._audit(result)
+        result.valid = not result.invalid_reasons
+        return result
+
+    def _generator(self) -> Generator:
+        cpu_ns = sum(state.cpu_ns for state in self._processes.values())
+        answered = self._totals["accepted"] + sum(self._totals[name] for name in FAILURES)
+        return Generator(
+            cpu_s=round(cpu_ns / NS, 3),
+            cpu_us_per_message=round(cpu_ns / 1000 / answered, 1) if answered else 0.0,
+            loop_lag_p99_ms=self._p99_ms(LOOP_LAG),
+            schedule_lag_p99_ms=self._p99_ms(SCHEDULE_LAG),
+        )
+
+    def _p99_ms(self, name: str) -> float:
+        counts = self._counts.get(name)
+        if counts is None:
+            return 0.0
+        positions = np.flatnonzero(counts)
+        return percentile(positions, counts[positions], 99) / 1000
+
+    def _audit(self, result: LoadResult) -> list[str]:
+        """Why the figures say more about us than about the target, if they do."""
+        reasons = []
+        if not self._totals["accepted"] + sum(self._totals[name] for name in FAILURES):
+            reasons.append("no message was sent")
+        busiest = max(
+            (state.cpu_ns / state.span_ns for state in self._processes.values() if state.span_ns), default=0
+        )
+        if busiest > BUSY_MAX:
+            reasons.append(
+                f"the generator was the bottleneck: its loop used {busiest:.0%} of a core; add --processes"
+            )
+        if result.generator.loop_lag_p99_ms > LAG_MAX_MS:
+            reasons.append(f"the generator's loop was late: p99 {result.generator.loop_lag_p99_ms:.0f} ms")
+        if result.generator.schedule_lag_p99_ms > LAG_MAX_MS:
+            reasons.append(f"arrivals were started late: p99 {result.generator.schedule_lag_p99_ms:.0f} ms")
+        return reasons
+
+
+FAILURES = ("rejected_4xx", "rejected_5xx", "dropped", "timeouts")
+
+
+def _per_second(count: int, seconds: float) -> float:
+    return round(count / seconds, 2) if seconds else 0.0
+
+
+def _point(t_s: int, second: _Second) -> TimelinePoint:
+    p50, p99 = _p50_p99(second)
+    return TimelinePoint(t_s=t_s, accepted=second.accepted, sessions=second.sessions, p50_ms=p50, p99_ms=p99)
+
+
+def _p50_p99(second: _Second) -> tuple[float, float]:
+    """Median and p99 in ms of a second's transactions, over all processes."""
+    if not second.transactions:
+        return 0.0, 0.0
+    positions, where = np.unique(
+        np.concatenate([s.positions for s in second.transactions]), return_inverse=True
+    )
+    counts = np.bincount(where, np.concatenate([s.counts for s in second.transactions]))
+    return percentile(positions, counts, 50) / 1000, percentile(positions, counts, 99) / 1000

@@ -1,0 +1,221 @@
+"""The process that runs Locust for `run_load`: ``python -m smtpbench.load.conductor`` (see order.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.fileobject import FileObject
+from locust import LoadTestShape, events
+from locust.env import Environment
+from locust.runners import MasterRunner
+from locust.util.load_locustfile import load_locustfile
+
+from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
+from smtpbench.load.control import Control, control_of
+from smtpbench.load.locust_user import SmtpUser
+from smtpbench.load.order import Order
+from smtpbench.load.workload import Workload, make_workload
+
+POLL_S = 0.05
+CONNECT_S = 60.0  # for workers to import and connect; a master on the command line waits without limit
+GOODBYE_S = 5.0
+
+Say = Callable[[dict[str, Any]], None]
+
+
+class Conductor:
+    """One run, from the order to the result."""
+
+    def __init__(self, order: Order, say: Say) -> None:
+        self._order = order
+        self._say = say
+        self._stopped = False
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def stop(self) -> None:
+        """End the run early and keep what was measured."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Do what the order says, and say the result. Raises SmtpbenchError."""
+        user_class, shape = self._user_class()
+        environment = Environment(user_classes=[user_class], shape_class=shape, events=events)
+        if self._order.role == "worker":
+            self._work(environment)
+            return
+        alone = self._order.role == "local" and self._order.processes == 1
+        if alone:
+            environment.create_local_runner()
+        else:
+            port = 0 if self._order.role == "local" else self._order.master_port
+            environment.create_master_runner(self._order.master_host, port)
+        if self._order.web_port is not None:
+            environment.create_web_ui("127.0.0.1", self._order.web_port)
+        events.init.fire(environment=environment, runner=environment.runner, web_ui=environment.web_ui)
+        control = control_of(environment)
+        control.target, control.workload = self._order.target, user_class.workload
+        control.on_spent = self.stop
+        try:
+            if not alone:
+                self._gather(environment)
+            self._measure(environment, control)
+        finally:
+            self._dismiss(environment)
+        if control.error is not None:
+            raise control.error
+        self._say({"result": self._result(control).model_dump(mode="json", by_alias=True)})
+
+    def _user_class(self) -> tuple[type[SmtpUser], LoadTestShape | None]:
+        """The user class to run: the scenario's, with what the order says about the workload on top."""
+        order, given = self._order, dict(self._order.workload)
+        if order.scenario is None:
+            workload = Workload(users=1) if order.role == "worker" else make_workload(**given)
+            return type("LoadUser", (SmtpUser,), {"workload": workload, "abstract": False}), None
+        classes, shapes = _load_scenario(order.scenario)
+        user_class = classes[0]
+        own = user_class.workload.model_dump(exclude_unset=True)
+        if given.keys() & {"users", "rate"}:
+            own.pop("users", None)
+            own.pop("rate", None)
+        user_class.workload = make_workload(**{**own, **given})
+        return user_class, shapes[0] if shapes and "users" not in given else None
+
+    def _work(self, environment: Environment) -> None:
+        """Serve a master until it says quit or is gone."""
+        runner = environment.create_worker_runner(self._order.master_host, self._order.master_port)
+        events.init.fire(environment=environment, runner=runner, web_ui=None)
+        while not self._stopped and len(runner.greenlet):
+            gevent.sleep(POLL_S)
+        runner.quit()
+        self._say({"done": True})
+
+    def _gather(self, environment: Environment) -> None:
+        """Start or await the workers."""
+        runner = environment.runner
+        assert isinstance(runner, MasterRunner)
+        limit = float("inf")
+        if self._order.role == "local":
+            limit = time.monotonic() + CONNECT_S
+            for _ in range(self._order.processes):
+                self._workers.append(_start_worker(runner.server.port))
+        while len(runner.clients.ready) < self._order.processes and not self._stopped:
+            if time.monotonic() > limit:
+                raise Inconclusive(
+                    f"{len(runner.clients.ready)} of {self._order.processes} workers connected"
+                )
+            gevent.sleep(POLL_S)
+
+    def _measure(self, environment: Environment, control: Control) -> None:
+        """Start, report once a second, and stop at the first of: time, messages, shape, order, error."""
+        runner, workload = environment.runner, self._workload(control)
+        assert runner is not None
+        if self._stopped:
+            return
+        if environment.shape_class is not None:
+            runner.start_shape()
+        else:
+            users = workload.users or 1
+            gevent.spawn(runner.start, users, users)
+        end = time.monotonic() + workload.run_time if workload.run_time else float("inf")
+        told = time.monotonic()
+        while not (self._stopped or control.error) and time.monotonic() < end and runner.state != "stopped":
+            gevent.sleep(POLL_S)
+            if time.monotonic() - told >= 1:
+                told += 1
+                self._say({"progress": control.collector.progress()})
+        runner.stop()
+
+    def _workload(self, control: Control) -> Workload:
+        assert control.workload is not None
+        return control.workload
+
+    def _dismiss(self, environment: Environment) -> None:
+        assert environment.runner is not None
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(GOODBYE_S):
+            environment.runner.quit()
+        if environment.web_ui is not None:
+            environment.web_ui.stop()
+        for worker in self._workers:
+            try:
+                worker.wait(GOODBYE_S)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+    def _result(self, control: Control) -> Any:
+        result = control.result()
+        if control.collector.processes < control.expected:
+            result.invalid_reasons.append(
+                f"{control.expected - control.collector.processes} of {control.expected} processes reported nothing"
+            )
+            result.valid = False
+        return result
+
+
+def _load_scenario(path: Path) -> tuple[list[type[SmtpUser]], list[LoadTestShape]]:
+    """The SmtpUser classes and load shapes of a scenario file. Raises UsageError."""
+    if not path.is_file():
+        raise UsageError(f"--scenario {path}: no such file")
+    try:
+        users, shapes = load_locustfile(str(path))
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        raise UsageError(f"--scenario {path}: {type(error).__name__}: {error}") from None
+    classes = [cls for cls in users.values() if issubclass(cls, SmtpUser)]
+    if len(classes) != 1:
+        raise UsageError(f"--scenario {path}: expected one SmtpUser class, found {len(classes)}")
+    return classes, list(shapes)
+
+
+def _start_worker(master_port: int) -> subprocess.Popen[bytes]:
+    order = Order(role="worker", master_port=master_port)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "smtpbench.load.conductor"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert worker.stdin is not None
+    worker.stdin.write(order.model_dump_json().encode() + b"\n")
+    worker.stdin.flush()
+    return worker
+
+
+def _claim_stdout() -> Say:
+    """Standard output for our lines alone; what others print goes to standard error."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(line: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(line), file=out, flush=True)
+
+    return say
+
+
+def main() -> None:
+    """Run one order."""
+    logging.basicConfig(level=logging.ERROR)
+    say = _claim_stdout()
+    orders = FileObject(0, "rb", closefd=False)
+    conductor = Conductor(Order.model_validate_json(orders.readline()), say)
+
+    def watch() -> None:
+        orders.read()
+        conductor.stop()
+
+    gevent.spawn(watch)
+    try:
+        conductor.run()
+    except SmtpbenchError as error:
+        say({"error": {"kind": type(error).__name__, "text": str(error)}})
+
+
+if __name__ == "__main__":
+    main()

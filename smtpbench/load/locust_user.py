@@ -1,0 +1,72 @@
+"""`SmtpUser`: what a scenario file subclasses. Importing this imports Locust, which patches the process.
+
+    class Steady(SmtpUser):
+        workload = Workload(users=10, message_size=4096)
+
+A Locust user starts a session task on the engine and stops it; the messages themselves never pass
+through Locust. With a `rate` instead of `users` messages arrive by a plan, and Locust's users are idle.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from locust import User, constant, events, task
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from smtpbench.load.control import Control, control_of
+from smtpbench.load.engine import User as EngineUser
+from smtpbench.load.workload import Workload
+from smtpbench.target import Target
+
+A_LONG_TIME_S = 86_400  # a waiting user can be stopped at once; a working one could not
+
+
+class SmtpUser(User):
+    """One SMTP user of `workload`: the same session again and again, or one that lasts.
+
+    `target` is for targets that a URL cannot describe (credentials, a CA, mailboxes); without it,
+    Locust's ``--host smtp://HOST:PORT`` is the target.
+    """
+
+    abstract = True
+    workload: ClassVar[Workload] = Workload(users=1)
+    target: ClassVar[Target | None] = None
+    wait_time = constant(A_LONG_TIME_S)
+
+    _session: EngineUser | None = None
+
+    def on_start(self) -> None:
+        """Start the session task."""
+        self._session = control_of(self.environment).add_user()
+
+    def on_stop(self) -> None:
+        """Let it finish the message under way."""
+        if self._session is not None:
+            control_of(self.environment).remove_user(self._session)
+
+    @task
+    def _nothing(self) -> None:
+        """Locust wants a task; ours runs on the engine."""
+
+
+def _add_options(parser: Any) -> None:
+    parser.add_argument("--smtpbench-json", metavar="FILE", help="Write smtpbench's own result as JSON.")
+
+
+def _attach(environment: Environment, **_: Any) -> None:
+    control = control_of(environment)
+    path = getattr(environment.parsed_options, "smtpbench_json", None)
+    if path and not isinstance(environment.runner, WorkerRunner):
+        environment.events.quit.add_listener(lambda **_: write_result(control, Path(path)))
+
+
+def write_result(control: Control, path: Path) -> None:
+    """Write the result of `control` as JSON."""
+    path.write_text(control.result().model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+
+
+events.init_command_line_parser.add_listener(_add_options)
+events.init.add_listener(_attach)

@@ -1,0 +1,127 @@
+"""Run a load and get its result. Locust runs in a process of its own; this one is left unpatched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from smtpbench import errors
+from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
+from smtpbench.load.probe import probe
+from smtpbench.load.result import LoadResult
+from smtpbench.load.workload import Workload, make_workload
+from smtpbench.target import Target
+
+GIVE_UP_S = 30.0  # for a process that has said its result to leave
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+def run_load(
+    target: Target,
+    workload: Workload | Mapping[str, Any],
+    *,
+    progress: Progress | None = None,
+    scenario: Path | None = None,
+    processes: int = 1,
+    await_workers: bool = False,
+    master_host: str = "127.0.0.1",
+    master_port: int = DEFAULT_MASTER_PORT,
+    web_port: int | None = None,
+) -> LoadResult:
+    """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
+
+    `workload` as a mapping holds the fields to lay over those of the `scenario` file. `progress` gets
+    a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
+    `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
+    `web_port` serves Locust's page on loopback meanwhile. Raises SmtpbenchError: UsageError for a
+    workload or scenario that makes no sense, SessionError if the target lets nobody in.
+    """
+    given = (
+        workload.model_dump(mode="json", exclude_unset=True)
+        if isinstance(workload, Workload)
+        else dict(workload)
+    )
+    first = make_workload(**{"users": 1, **given} if "rate" not in given else given)
+    introduction = probe(target, first)
+    order = Order(
+        role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
+        processes=processes, master_host=master_host, master_port=master_port, web_port=web_port,
+    )  # fmt: skip
+    said = _conduct(order, progress or (lambda _: None))
+    result = LoadResult.model_validate(said["result"])
+    result.target = introduction
+    return result
+
+
+def run_worker(master_host: str = "127.0.0.1", master_port: int = DEFAULT_MASTER_PORT) -> None:
+    """Work for a master until it ends the run."""
+    order = Order(role="worker", master_host=master_host, master_port=master_port)
+    _conduct(order, lambda _: None)
+
+
+def _conduct(order: Order, progress: Progress) -> dict[str, Any]:
+    """What the conductor said last. A first interrupt ends the run, a second kills it."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "smtpbench.load.conductor"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            _order(process, order)
+            try:
+                said = _listen(process, progress)
+            except KeyboardInterrupt:
+                _end_order(process)
+                said = _listen(process, progress)
+            _end_order(process)
+            process.wait(GIVE_UP_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+        if said is None:
+            raise errors.SmtpbenchError(f"the load process ended early: {_last_line(log)}")
+        return said
+
+
+def _order(process: subprocess.Popen[bytes], order: Order) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(order.model_dump_json(exclude_unset=True).encode() + b"\n")
+        process.stdin.flush()
+
+
+def _end_order(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+def _listen(process: subprocess.Popen[bytes], progress: Progress) -> dict[str, Any] | None:
+    """Pass progress on until the last word is said. Raises the error that was said."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said: dict[str, Any] = json.loads(line)
+        if "progress" in said:
+            progress(said["progress"])
+        elif "error" in said:
+            kind = getattr(errors, said["error"]["kind"], errors.SmtpbenchError)
+            raise kind(said["error"]["text"])
+        else:
+            return said
+    return None
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

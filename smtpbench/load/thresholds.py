@@ -1,0 +1,101 @@
+"""Thresholds: ``body.p99 < 500ms``, ``error_rate < 0.1%``, ``accepted_per_s >= 100``.
+
+    threshold  = metric comparison number [unit]
+    metric     = PHASE "." ( "p50" / "p90" / "p99" / "p999" / "max" )     unit us, ms or s is needed
+               / "intended." ( "p50" … )        transaction from when the plan had it due; unit needed
+               / "error_rate"                   failed messages of those with an outcome; % or a fraction
+               / "accepted_per_s" / "offered_per_s"
+               / "accepted" / "rejected_4xx" / "rejected_5xx" / "dropped" / "timeouts" / "missed" / "sessions"
+    comparison = "<" / "<=" / ">" / ">="
+
+A threshold on a phase that never happened is broken: nothing was shown.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smtpbench.errors import UsageError
+from smtpbench.load.result import PHASES, LoadResult, PhaseStats, Totals
+
+_SYNTAX = re.compile(r"\s*([a-z0-9_.]+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+_PERCENTILES = ("p50", "p90", "p99", "p999", "max")
+_RATES = ("accepted_per_s", "offered_per_s")
+_PLAIN = ("error_rate", *_RATES, *Totals.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One condition on a result, as it was typed and as it is checked."""
+
+    text: str
+    metric: str
+    comparison: str
+    limit: float  # in ms for a latency, a fraction for error_rate, else as typed
+
+    def check(self, result: LoadResult) -> str | None:
+        """None if it holds, else one line that says what was measured."""
+        value = _measure(self.metric, result)
+        if value is None:
+            return f"{self.text}: never happened"
+        if _COMPARE[self.comparison](value, self.limit):
+            return None
+        return f"{self.text}: measured {_shown(self.metric, value)}"
+
+
+def parse_threshold(text: str) -> Threshold:
+    """The threshold that `text` says. Raises UsageError that names what is wrong with it."""
+    match = _SYNTAX.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--threshold {text!r}: expected such as 'body.p99 < 500ms' or 'error_rate < 0.1%'")
+    metric, comparison, number, unit = match.groups()
+    if _is_latency(metric):
+        if unit not in _TO_MS:
+            raise UsageError(f"--threshold {text!r}: a latency needs a unit: us, ms or s")
+        return Threshold(text.strip(), metric, comparison, float(number) * _TO_MS[unit])
+    if metric not in _PLAIN:
+        raise UsageError(
+            f"--threshold {text!r}: unknown metric {metric!r}, expected PHASE.{'|'.join(_PERCENTILES)} "
+            f"(PHASE: {', '.join(PHASES)}, intended) or {', '.join(_PLAIN)}"
+        )
+    if unit and not (unit == "%" and metric == "error_rate"):
+        raise UsageError(f"--threshold {text!r}: {metric} takes no unit {unit!r}")
+    return Threshold(text.strip(), metric, comparison, float(number) / (100 if unit == "%" else 1))
+
+
+def _is_latency(metric: str) -> bool:
+    phase, _, which = metric.partition(".")
+    return phase in (*PHASES, "intended") and which in _PERCENTILES
+
+
+def _measure(metric: str, result: LoadResult) -> float | None:
+    if _is_latency(metric):
+        phase, _, which = metric.partition(".")
+        found = (
+            result.from_intended_start.get("transaction") if phase == "intended" else result.phases.get(phase)
+        )
+        stats = found or PhaseStats()
+        return float(getattr(stats, f"{which}_ms")) if stats.count else None
+    if metric == "error_rate":
+        return error_rate(result)
+    return float(getattr(result.rates if metric in _RATES else result.totals, metric))
+
+
+def error_rate(result: LoadResult) -> float | None:
+    """Failed messages as a fraction of those that have an outcome; None if none has."""
+    totals = result.totals
+    failed = totals.rejected_4xx + totals.rejected_5xx + totals.dropped + totals.timeouts
+    return failed / (failed + totals.accepted) if failed + totals.accepted else None
+
+
+def _shown(metric: str, value: float) -> str:
+    if metric == "error_rate":
+        return f"{value:.3%}"
+    return f"{value:,.3f} ms" if _is_latency(metric) else f"{value:,.10g}"
