@@ -54,6 +54,8 @@ demands both. Never look at a level, never branch on a verdict: the level in the
     one_message · refused · nothing_delivered · not_split · messages(n) · intact(content) ·
     each_message("in words", that("…", lambda message: …)) · that("in words", lambda seen: …)
 
+A question about a message's octets goes on `taken(await peer.delivered(content))`: refused → untested.
+
 Several variants of one question: ``all_of(expect(…), expect(…))``: the worst counts, and is named.
 A question that cannot be put: ``raise Untested("why")``.
 
@@ -79,6 +81,7 @@ from smtpbench.conformance.deliveries import (
     nothing_delivered,
     one_message,
     refused,
+    taken,
 )
 from smtpbench.conformance.expectations import (
     Expectation,
@@ -173,6 +176,7 @@ __all__ = [
     "silence",
     "single",
     "stricter",
+    "taken",
     "text_matches",
     "that",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -15,9 +15,10 @@ from smtpbench.conformance.expectations import (
     stricter,
     that,
 )
-from smtpbench.conformance.observation import Outcome
+from smtpbench.conformance.observation import Outcome, Untested
 from smtpbench.wire.replies import escape
 
+MARKER_FIELD = b"X-Smtpbench"  # on top of every message that a case sends
 # Fields that a server puts above a message on its way to the mailbox (RFC 5321 §4.4 and local habit).
 TRACE_FIELDS = frozenset({b"return-path", b"received", b"delivered-to", b"x-original-to"})
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r?\n[ \t].*)*)(?:\r?\n|\Z)")
@@ -51,8 +52,9 @@ class Message:
     """One delivered message. `raw` is what the mailbox holds.
 
     `trace` holds the fields that delivery put on top, as (name in lower case, unfolded value), from the
-    top down; `content` is what remains below them. In a mailbox with LF line ends both sides of a
-    comparison are taken to LF first: which bare LF was a CRLF is lost there.
+    top down; `content` is what remains below them. The marker field, which every message of a case begins
+    with, shows where that is; without one, trace ends at the first field that is none. In a mailbox with
+    LF line ends both sides of a comparison are taken to LF first: which bare LF was a CRLF is lost there.
     """
 
     raw: bytes
@@ -61,14 +63,24 @@ class Message:
     content: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        trace: list[tuple[str, str]] = []
-        rest = self.raw
-        while (match := _FIELD.match(rest)) and match[1].lower() in TRACE_FIELDS:
-            value = re.sub(rb"\r?\n", b"", match[2]).strip().decode("latin-1")
-            trace.append((match[1].decode("ascii").lower(), value))
-            rest = rest[match.end() :]
+        above = self._above(lambda name: name != MARKER_FIELD.lower())
+        if not self.raw[above[-1].end() if above else 0 :].startswith(MARKER_FIELD):
+            above = self._above(lambda name: name in TRACE_FIELDS)
+        trace = [
+            (field[1].decode("ascii").lower(), re.sub(rb"\r?\n", b"", field[2]).strip().decode("latin-1"))
+            for field in above
+        ]
         object.__setattr__(self, "trace", tuple(trace))
-        object.__setattr__(self, "content", rest)
+        object.__setattr__(self, "content", self.raw[above[-1].end() if above else 0 :])
+
+    def _above(self, counts: Callable[[bytes], bool]) -> list[re.Match[bytes]]:
+        """The header fields from the top down to the first whose name (in lower case) does not count."""
+        fields: list[re.Match[bytes]] = []
+        at = 0
+        while (match := _FIELD.match(self.raw, at)) and counts(match[1].lower()):
+            fields.append(match)
+            at = match.end()
+        return fields
 
     def traces(self, name: str) -> tuple[str, ...]:
         """Values of the trace fields called `name`, from the top down."""
@@ -114,6 +126,7 @@ class Delivery(Answer):
     """
 
     messages: tuple[Message, ...] = ()
+    sent: bytes | None = None  # the content, where the report shall say how the first copy differs from it
 
     @property
     def arrived(self) -> int:
@@ -127,9 +140,10 @@ class Delivery(Answer):
 
     @property
     def seen(self) -> str:
-        """The replies, and how many messages arrived."""
+        """The replies, how many messages arrived, and how the first differs from what was sent."""
         number = {0: "nothing", 1: "1 message"}.get(self.arrived, f"{self.arrived} messages")
-        return f"{super().seen} · {number} delivered"
+        changed = "" if self.sent is None or not self.messages else self.messages[0].difference(self.sent)
+        return f"{super().seen} · {number} delivered" + (f", changed {changed}" if changed else "")
 
 
 def _orderly(delivery: Answer, *digits: int) -> bool:
@@ -148,6 +162,18 @@ refused: Expectation[Delivery] = that(
 )
 nothing_delivered: Expectation[Delivery] = that("nothing delivered", lambda delivery: not delivery.arrived)
 not_split: Expectation[Delivery] = one_message | stricter(refused | closed_with_421 | closed_with_refusal)
+
+
+def taken(delivery: Delivery) -> Delivery:
+    """`delivery`, if its message was accepted and arrived; else the case is untested, with what was seen.
+
+    For questions about the octets of a message: whether it may be refused or lost is asked elsewhere.
+    """
+    if delivery.severity in (4, 5):
+        raise Untested("the message was refused", str(delivery))
+    if not delivery.messages:
+        raise Untested("the message was not delivered", str(delivery))
+    return delivery
 
 
 def messages(number: int) -> Expectation[Delivery]:

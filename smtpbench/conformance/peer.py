@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from smtpbench.conformance.answer import Answer, Ending
-from smtpbench.conformance.deliveries import Delivered, Delivery, Message, Observer
+from smtpbench.conformance.deliveries import MARKER_FIELD, Delivered, Delivery, Message, Observer
 from smtpbench.conformance.needs import Facts
 from smtpbench.conformance.observation import Untested
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError
@@ -21,7 +21,6 @@ from smtpbench.wire.content import END_OF_DATA, dot_stuff
 from smtpbench.wire.ehlo import Extensions
 from smtpbench.wire.replies import Reply
 
-MARKER_FIELD = b"X-Smtpbench"
 MAX_STRAY = 1_000  # replies collected from one probe; more says nothing new
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "CRAM-MD5", "LOGIN")  # in the order in which we choose
 
@@ -332,7 +331,7 @@ class Peer:
         """Submit `content` in a transaction of its own (dots stuffed), QUIT, and see what was delivered."""
         await self.until_data()
         await self.send(dot_stuff(content))
-        return await self.delivery(b"")
+        return replace(await self.delivery(b""), sent=content)
 
     async def delivery(self, end: bytes = END_OF_DATA, *, recipients: int = 1) -> Delivery:
         """End the data that was sent raw and see what was delivered.
