@@ -44,7 +44,7 @@ _ANSWERED = frozenset(Verdict) - {Verdict.UNTESTED, Verdict.ERROR}
 
 
 @dataclass(frozen=True)
-class Progress:
+class Listener:
     """Who is told: how many cases there are, and each result as it comes."""
 
     collected: Callable[[int], None] = lambda number: None
@@ -60,7 +60,7 @@ def run_conformance(
     level: Level | None = None,
     slow: bool = False,
     root: Path | None = None,
-    progress: Progress | None = None,
+    listener: Listener | None = None,
 ) -> ConformanceResult:
     """Run the cases below `root` (the installed ones) against `target`.
 
@@ -71,7 +71,7 @@ def run_conformance(
     """
     folder = root or find_cases()
     catalogue = load_catalogue(folder)
-    tell = progress or Progress()
+    tell = listener or Listener()
 
     def wanted(case: Case) -> bool:
         strength = STRENGTH[catalogue.strongest(case.requirements).level]

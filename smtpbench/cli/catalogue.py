@@ -1,0 +1,133 @@
+"""``smtpbench catalogue``: the requirements, which of them are tested, and the proof that the cases bite."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from smtpbench.conformance.coverage import coverage, rows_tested
+from smtpbench.conformance.discovery import load_cases
+from smtpbench.conformance.model import find_cases, load_catalogue
+from smtpbench.conformance.proof import (
+    Row,
+    judge,
+    load_explanations,
+    prove,
+    subjects,
+    unknown_faults,
+    unused_faults,
+)
+from smtpbench.errors import EXIT_FINDINGS, EXIT_OK, UsageError
+from smtpbench.server import FAULTS
+
+CoverageOpt = Annotated[bool, typer.Option("--coverage", help="Rows, tested, untestable and missing by RFC.")]
+ProofOpt = Annotated[
+    bool, typer.Option("--proof", help="Run all cases against the reference server with each fault.")
+]
+FaultOpt = Annotated[
+    list[str], typer.Option(metavar="NAME", help="With --proof: only this fault; repeatable.")
+]
+WorkersOpt = Annotated[int | None, typer.Option(min=1, help="With --proof: processes; default: the cores.")]
+
+
+def catalogue(
+    *,
+    coverage_wanted: CoverageOpt = False,
+    proof: ProofOpt = False,
+    fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    workers: WorkersOpt = None,
+) -> int:
+    """List the requirements that the cases test.
+
+    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, else 1.
+    """
+    if proof:
+        return _prove(tuple(fault), workers)
+    if coverage_wanted:
+        _print_coverage()
+    else:
+        _print_rows()
+    return EXIT_OK
+
+
+def _print_rows() -> None:
+    root = find_cases()
+    rows, tested = load_catalogue(root), rows_tested(load_cases(root))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("id", "where", "level", "state"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("requirement", overflow="fold")
+    for row in rows.values():
+        state = "tested" if row.id in tested else "untestable" if row.untestable else "missing"
+        where = f"RFC {row.rfc} §{row.section}" if row.rfc else row.source or ""
+        table.add_row(row.id, where, row.level.value, state, Text(row.text))
+    Console().print(table)
+
+
+def _print_coverage() -> None:
+    root = find_cases()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_footer=True)
+    lines = coverage(load_catalogue(root), load_cases(root))
+    totals = [sum(getattr(line, name) for line in lines) for name in ("rows", "tested", "untestable")]
+    table.add_column("RFC", footer="all")
+    for name, total in zip(("rows", "tested", "untestable"), totals, strict=True):
+        table.add_column(name, justify="right", footer=str(total))
+    table.add_column("missing", overflow="fold", footer=str(sum(len(line.missing) for line in lines)))
+    for line in lines:
+        label = str(line.rfc) if line.rfc else "other"
+        table.add_row(label, str(line.rows), str(line.tested), str(line.untestable), ", ".join(line.missing))
+    Console().print(table)
+
+
+def _prove(only: tuple[str, ...], workers: int | None) -> int:
+    root = find_cases()
+    of = subjects(load_cases(root))
+    wrong = unknown_faults(of)
+    if wrong:
+        raise UsageError("\n".join(f"{item}: no such fault" for item in wrong))
+    unknown = [name for name in only if name not in FAULTS]
+    if unknown:
+        raise UsageError(f"no such fault: {', '.join(unknown)}")
+    explanations = load_explanations(root)
+    unused = unused_faults(of)
+    faults: list[str | None] = [None, *(only or (name for name in FAULTS if name not in unused))]
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("faults", total=len(faults))
+        runs = prove(root, faults, workers=workers, on_run=lambda run: bar.advance(task))
+    rows = [judge(run, of, explanations) for run in runs]
+    _print_matrix(rows, () if only else tuple(unused))
+    return EXIT_OK if all(row.holds for row in rows) else EXIT_FINDINGS
+
+
+def _print_matrix(rows: list[Row], unused: tuple[str, ...]) -> None:
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("fault", no_wrap=True)
+    for name in ("named", "red", "related", "unrelated"):
+        table.add_column(name, justify="right")
+    table.add_column("trouble", overflow="fold")
+    for row in rows:
+        red = len(row.named) - len(row.green)
+        counts = [str(number) for number in (len(row.named), red, len(row.related), len(row.unrelated))]
+        table.add_row(
+            row.fault or "(none)", *counts, Text(_trouble(row)), style=None if row.holds else "bold red"
+        )
+    console.print(table)
+    holding = sum(row.holds for row in rows)
+    console.print(f"{holding} of {len(rows)} lines hold: each named case red, no other", highlight=False)
+    if unused:
+        console.print(f"faults that no case names ({len(unused)}): {', '.join(unused)}", highlight=False)
+
+
+def _trouble(row: Row) -> str:
+    parts = [row.trouble] if row.trouble else []
+    for label, ids in (("stays green", row.green), ("turns red", row.unrelated), ("breaks", row.errors)):
+        parts += [f"{label}: {', '.join(ids)}"] if ids else []
+    return "; ".join(parts)

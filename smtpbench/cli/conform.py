@@ -1,0 +1,162 @@
+"""``smtpbench conform [TARGET]``: run the cases, show what was found, exit with what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.conformance.baseline import FINDINGS, Baseline, draft_baseline, load_baseline
+from smtpbench.conformance.discovery import load_cases, selected
+from smtpbench.conformance.model import Level, find_cases, load_catalogue
+from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.conformance.run import Listener, run_conformance
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_INTERNAL, EXIT_OK
+from smtpbench.lab import open_target
+from smtpbench.lab.options import TargetOptions
+from smtpbench.report import render_terminal, write_outputs
+from smtpbench.report.write import write_text
+
+SelectOpt = Annotated[list[str], typer.Option(metavar="GLOB", help="Only cases or requirements like this.")]
+ExcludeOpt = Annotated[list[str], typer.Option(metavar="GLOB", help="Not those like this.")]
+LevelOpt = Annotated[
+    Level | None, typer.Option(help="Only what binds at least as much.", case_sensitive=False)
+]
+BaselineOpt = Annotated[Path | None, typer.Option(metavar="FILE", help="Findings that are accepted.")]
+WriteBaselineOpt = Annotated[Path | None, typer.Option(metavar="FILE", help="Write this run's findings.")]
+StrictOpt = Annotated[bool, typer.Option("--strict", help="A non-strict case counts as a finding.")]
+SlowOpt = Annotated[bool, typer.Option("--slow", help="Also the cases that take minutes.")]
+ListOpt = Annotated[bool, typer.Option("--list", help="List the cases; contact nobody.")]
+
+_QUIET_VERDICTS = frozenset({Verdict.PASS, Verdict.INFO, Verdict.UNTESTED, Verdict.HARDENED})
+
+
+def conform(
+    target: TargetArg = "embedded",
+    *,
+    select: SelectOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    exclude: ExcludeOpt = [],  # noqa: B006
+    level: LevelOpt = None,
+    baseline: BaselineOpt = None,
+    write_baseline: WriteBaselineOpt = None,
+    strict: StrictOpt = False,
+    slow: SlowOpt = False,
+    list_only: ListOpt = False,
+    options: TargetOptions,
+    outputs: Outputs,
+) -> int:
+    """Check the target's behaviour against the RFCs, requirement by requirement.
+
+    Exit code: 0 conforms, 1 findings, 3 target unreachable or nothing could be tested.
+    """
+    if list_only:
+        _list(tuple(select), tuple(exclude))
+        return EXIT_OK
+    known = load_baseline(baseline) if baseline else Baseline()
+    with open_target(target, options) as opened, _progress(quiet=outputs.quiet) as listener:
+        result = run_conformance(
+            opened,
+            spec=target,
+            select=select,
+            exclude=exclude,
+            level=level,
+            slow=slow,
+            listener=listener,
+        )
+    new = _new_findings(result, known, strict=strict)
+    write_outputs(
+        result,
+        json=outputs.json,
+        junit=outputs.junit,
+        html=outputs.html,
+        markdown=outputs.markdown,
+        out=outputs.out,
+        strict=strict,
+    )
+    if write_baseline:
+        findings = [case for case in result.cases if case.verdict in FINDINGS]
+        write_text(write_baseline, draft_baseline(findings, known))
+    if not outputs.quiet:
+        _show(result, known, new)
+    return exit_code(result, new)
+
+
+def exit_code(result: ConformanceResult, new_findings: Sequence[CaseResult]) -> int:
+    """What a run means: findings before our own errors before nothing tested."""
+    if new_findings:
+        return EXIT_FINDINGS
+    answered = sum(result.summary[verdict] for verdict in Verdict) - result.summary[Verdict.UNTESTED]
+    if result.summary[Verdict.ERROR]:
+        return EXIT_INTERNAL
+    return EXIT_OK if answered else EXIT_INCONCLUSIVE
+
+
+def _new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) -> list[CaseResult]:
+    """Findings that count and are not accepted; the accepted ones get their reason written beside them."""
+    counting = FINDINGS if strict else FINDINGS - {Verdict.NON_STRICT}
+    new = []
+    for case in result.cases:
+        reason = known.reason(case)
+        if reason is not None:
+            case.reason = f"accepted in the baseline: {reason}"
+        elif case.verdict in counting:
+            new.append(case)
+    return new
+
+
+def _show(result: ConformanceResult, known: Baseline, new: Sequence[CaseResult]) -> None:
+    console = Console()
+    console.print(render_terminal(result))
+    for item in known.stale(result):
+        console.print(f"baseline: {item.case} is no longer {item.verdict}: remove the entry", markup=False)
+    if known.accepted:
+        console.print(
+            f"{len(new)} new finding{'' if len(new) == 1 else 's'} beside the baseline", markup=False
+        )
+
+
+def _list(select: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+    root = find_cases()
+    catalogue, console = load_catalogue(root), Console()
+    for case in load_cases(root):
+        if selected(case, select, exclude):
+            level = catalogue.strongest(case.requirements).level
+            needs = ", ".join(need.name for need in case.needs)
+            console.print(
+                f"{case.id}  [bold]{level}[/]  {escape(case.title)}", soft_wrap=True, highlight=False
+            )
+            console.print(
+                f"    {', '.join(case.requirements)}{f'; needs {needs}' if needs else ''}", style="dim"
+            )
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Listener]:
+    """A bar on a terminal, one line a case elsewhere, on standard error."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Listener()
+    elif not console.is_terminal:
+        yield Listener(result=lambda result: console.print(_line(result), markup=False, soft_wrap=True))
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("conformance", total=None)
+
+            def show(result: CaseResult) -> None:
+                bar.advance(task)
+                if result.verdict not in _QUIET_VERDICTS:
+                    bar.console.print(_line(result), markup=False, soft_wrap=True)
+
+            yield Listener(collected=lambda number: bar.update(task, total=number), result=show)
+
+
+def _line(result: CaseResult) -> str:
+    return f"{result.verdict.value:<10} {result.id}"
