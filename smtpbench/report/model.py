@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smtpbench.conformance.result import ConformanceResult
+from smtpbench.conformance.result import ConformanceResult, TargetInfo
 from smtpbench.load.result import LoadResult
 
 SCHEMA = "smtpbench.certify/1"
@@ -36,11 +36,18 @@ class Run(BaseModel):
         return tuple(half for half in (self.conformance, self.load) if half is not None)
 
     @property
-    def name(self) -> str:
-        """The name of the target."""
+    def target(self) -> TargetInfo:
+        """The target as it introduced itself, to the conformance half if there is one."""
         if self.conformance:
-            return self.conformance.target.name
-        return str(self.load.target.get("name", "target")) if self.load else "target"
+            return self.conformance.target
+        facts = self.load.target if self.load else {}
+        endpoint = facts.get("endpoint")
+        return TargetInfo(
+            name=str(facts.get("name", "target")),
+            endpoints={str(facts.get("role", "endpoint")): str(endpoint)} if endpoint else {},
+            greeting=str(facts.get("greeting", "")),
+            extensions=[str(keyword) for keyword in facts.get("extensions", [])],
+        )
 
     @property
     def duration_s(self) -> float:

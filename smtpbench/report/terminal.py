@@ -35,7 +35,7 @@ def render_terminal(result: Result | Run) -> RenderableType:
     if run.conformance:
         parts += _conformance(run.conformance)
     if run.load:
-        parts += ([Text()] if parts else []) + _load(run.load)
+        parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
     return Group(*parts)
 
 
@@ -95,10 +95,10 @@ def _findings_table(found: list[CaseResult]) -> Table:
     return table
 
 
-def _load(result: LoadResult) -> list[RenderableType]:
+def _load(result: LoadResult, name: str) -> list[RenderableType]:
     totals, rates = result.totals, result.rates
     parts: list[RenderableType] = [
-        _heading("Load", str(result.target.get("name", "target")), digest.conclude_load(result)),
+        _heading("Load", name, digest.conclude_load(result)),
         *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
         Text(
             f"{number(rates.accepted_per_s)} messages/s accepted, {number(rates.offered_per_s)} offered   "

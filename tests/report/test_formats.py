@@ -136,6 +136,14 @@ def test_html_links_each_finding_to_its_case(conformance: ConformanceResult) -> 
     assert set(findings) <= targets
 
 
+def test_html_of_a_load_alone_introduces_the_target(load: LoadResult) -> None:
+    page = render_html(load)
+    assert "<h1>embedded</h1>" in page
+    assert "127.0.0.1:2525" in page
+    load.target = {}
+    assert "<h1>target</h1>" in render_html(load)
+
+
 def test_html_marks_an_invalid_load(load: LoadResult) -> None:
     assert "not a valid measurement" not in render_html(load)
     load.valid, load.invalid_reasons = False, ["the generator was the bottleneck"]
