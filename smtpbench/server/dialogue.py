@@ -42,7 +42,7 @@ class Dialogue:
     """Feed it what was read; send what it gives back; then do `action`, if there is one."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self.config = config
+        self.config = self.configure(config)
         self.action: Action | None = None
         self.input = bytearray()
         self.output: list[bytes] = []
@@ -52,6 +52,10 @@ class Dialogue:
         self._chunk_left = 0
 
     # what subclasses decide
+
+    def configure(self, config: ServerConfig) -> ServerConfig:
+        """The settings of this session."""
+        return config
 
     def on_line(self, line: bytes) -> None:
         """One command line (or AUTH response), without its CRLF."""

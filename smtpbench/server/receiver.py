@@ -21,6 +21,11 @@ from smtpbench.wire.state import Event, State, Verb, next_state
 Refusal = tuple[int, str, str]  # reply code, RFC 3463 code, text
 
 
+ACCEPTED: Refusal = (250, "2.0.0", "Message accepted")
+NOT_STORED: Refusal = (451, "4.3.0", "Message could not be stored")
+TOO_LARGE: Refusal = (552, "5.3.4", "Message size exceeds the fixed maximum")
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -89,10 +94,10 @@ class Receiver(SessionCommands):
         mailbox = self.mailbox_of(path)
         if mailbox is not None:
             return Recipient(path, address, mailbox)
+        if self.is_local(path.domain) and not self.config.sink:
+            return 550, "5.1.1", "No such mailbox here"
         if self.may_relay():
             return Recipient(path, address, RELAYED)
-        if self.is_local(path.domain):
-            return 550, "5.1.1", "No such mailbox here"
         return 550, "5.7.1", "Relaying denied"
 
     def may_relay(self) -> bool:
@@ -144,7 +149,7 @@ class Receiver(SessionCommands):
         assert self._chunk is not None
         (command, refusal), self._chunk = self._chunk, None
         if refusal is None and self.transaction is not None and self.transaction.size > self.config.max_size:
-            refusal = _TOO_LARGE
+            refusal = TOO_LARGE
             self.forget_transaction()
         if refusal:
             self.reply(*refusal)
@@ -173,7 +178,7 @@ class Receiver(SessionCommands):
     def check_content(self, transaction: Transaction, content: bytes) -> Refusal | None:
         """Why a complete message is refused, if it is."""
         if transaction.size > self.config.max_size:
-            return _TOO_LARGE
+            return TOO_LARGE
         receiver = self.content_receiver
         bare = receiver is not None and bool(receiver.bare_cr or receiver.bare_lf)
         if bare and self.config.bare_line_ends == "refuse":
@@ -244,7 +249,7 @@ class Receiver(SessionCommands):
         }
         self.conclude(
             [
-                _ACCEPTED if stored[recipient.address.lower()] else _NOT_STORED
+                ACCEPTED if stored.get(recipient.address.lower(), True) else NOT_STORED
                 for recipient in transaction.recipients
             ]
         )
@@ -284,8 +289,3 @@ class Receiver(SessionCommands):
     def disconnected(self) -> tuple[Copy, ...]:
         """The client is gone: nothing of an unfinished transaction is delivered (§4.1.1.10)."""
         return ()
-
-
-_ACCEPTED: Refusal = (250, "2.0.0", "Message accepted")
-_NOT_STORED: Refusal = (451, "4.3.0", "Message could not be stored")
-_TOO_LARGE: Refusal = (552, "5.3.4", "Message size exceeds the fixed maximum")

@@ -30,7 +30,7 @@ class Server:
     ) -> None:
         self.config = config or ServerConfig()
         self.store: Store = store if store is not None else MemoryStore()
-        self.receiver_class = with_faults(Receiver, faults)
+        self.receiver_class = with_faults(faults)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None

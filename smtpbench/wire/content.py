@@ -52,13 +52,17 @@ class ContentReceiver:
         self._held = window[len(window) - keep :]
         return self._release(window[: len(window) - keep])
 
+    def unstuff(self, lines: bytes) -> bytes:
+        """`lines`, which begin and end anywhere but inside a CRLF and its dot, without stuffed dots."""
+        return lines.replace(b"\r\n.", b"\r\n")
+
     def _release(self, stuffed: bytes) -> bytes:
         if not stuffed:
             return b""
         lines = stuffed.count(b"\r\n")
         self.bare_cr += stuffed.count(b"\r") - lines
         self.bare_lf += stuffed.count(b"\n") - lines
-        content = stuffed.replace(b"\r\n.", b"\r\n")
+        content = self.unstuff(stuffed)
         if self._skip:
             content, self._skip = content[self._skip :], 0
         return content

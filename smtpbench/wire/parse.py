@@ -29,7 +29,6 @@ from smtpbench.wire.grammar import (
 from smtpbench.wire.state import Verb
 
 Parameters = Mapping[str, str | None]
-NO_PARAMETERS: Parameters = MappingProxyType({})
 OBSOLETE = frozenset({b"SEND", b"SOML", b"SAML", b"TURN"})  # RFC 821; RFC 5321 §3.6.1 and appendix F
 MAX_SIZE_DIGITS = 20  # RFC 1870 §4
 MAX_ORCPT = 500  # RFC 3461 §4.2
@@ -47,7 +46,7 @@ class Command:
     verb: Verb
     argument: bytes = b""
     path: Path | None = None
-    parameters: Parameters = field(default=NO_PARAMETERS)
+    parameters: Parameters = field(default_factory=dict)
     size: int = 0
     last: bool = False
 

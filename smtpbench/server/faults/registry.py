@@ -1,18 +1,28 @@
 """The registry of faults: deliberate, named, small deviations of the reference server.
 
-A fault is a mixin over `Receiver`: one class, one or two overridden methods, nothing else. It exists to
-turn red the cases that name it, and only those.
+A fault is a subclass of `Receiver` that overrides one small method, sometimes two, and calls `super()`
+for the rest, so that several compose. It exists to turn red the cases that name it, and only those.
+
+To add one, put a class into any module of this package:
+
+    @fault("noop-not-recognised", "5321-B-21")
+    class NoopNotRecognised(Receiver):
+        \"""NOOP is answered 500.\"""
+
+        def do_noop(self, command: Command) -> None:
+            self.reply(500, "5.5.2", "Command not recognized")
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from smtpbench.errors import UsageError
+from smtpbench.server.receiver import Receiver
 
-_Mixin = TypeVar("_Mixin", bound=type)
+_Mixin = TypeVar("_Mixin", bound=type[Receiver])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,7 @@ class Fault:
 
     name: str
     summary: str
-    mixin: type
+    mixin: type[Receiver]
     requirements: tuple[str, ...]
 
 
@@ -34,19 +44,31 @@ def fault(name: str, *requirements: str) -> Callable[[_Mixin], _Mixin]:
     def register(mixin: _Mixin) -> _Mixin:
         if name in FAULTS:
             raise ValueError(f"fault {name!r} is registered twice")
-        summary = (mixin.__doc__ or "").strip().partition("\n")[0]
+        summary = (mixin.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
         FAULTS[name] = Fault(name, summary, mixin, requirements)
         return mixin
 
     return register
 
 
-def with_faults(base: _Mixin, names: tuple[str, ...]) -> _Mixin:
-    """`base` with the mixins of `names` before it. Raises UsageError for a name that is not registered."""
-    unknown = [name for name in names if name not in FAULTS]
+def with_faults(names: Iterable[str]) -> type[Receiver]:
+    """A receiver with the faults of `names`, none for none. Raises UsageError for an unknown name."""
+    wanted = list(dict.fromkeys(names))
+    unknown = [name for name in wanted if name not in FAULTS]
     if unknown:
         raise UsageError(f"unknown fault {', '.join(unknown)}: see `smtpbench serve --list-faults`")
-    if not names:
-        return base
-    mixins = tuple(FAULTS[name].mixin for name in names)
-    return type(base.__name__, (*mixins, base), {"__doc__": base.__doc__})  # type: ignore[return-value]
+    if not wanted:
+        return Receiver
+    mixins = tuple(FAULTS[name].mixin for name in wanted)
+    _check_independent(wanted, mixins)
+    return type("FaultyReceiver", mixins, {"__doc__": f"A receiver with the faults {', '.join(wanted)}."})
+
+
+def _check_independent(names: list[str], mixins: tuple[type[Receiver], ...]) -> None:
+    """Refuse two faults that share a helper class: the second would take the first one's settings."""
+    owner: dict[type, str] = {}
+    for name, mixin in zip(names, mixins, strict=True):
+        for base in set(mixin.__mro__) - set(Receiver.__mro__):
+            if base in owner:
+                raise UsageError(f"faults {owner[base]} and {name} cannot be combined")
+            owner[base] = name
