@@ -109,7 +109,7 @@ class Collector:
                 name: phase_stats(histogram(self._counts[name])) for name in PHASES if name in self._counts
             },
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
-            timeline=[_point(t_s, self._seconds[t_s]) for t_s in sorted(self._seconds)],
+            timeline=self._timeline(),
             generator=self._generator(),
         )
         if INTENDED in self._counts:
@@ -117,6 +117,11 @@ class Collector:
         result.invalid_reasons = self._audit(result)
         result.valid = not result.invalid_reasons
         return result
+
+    def _timeline(self) -> list[TimelinePoint]:
+        """The whole seconds; the begun one at the end would look like a collapse."""
+        whole = [t_s for t_s in sorted(self._seconds) if t_s < round(self.seconds)]
+        return [_point(t_s, self._seconds[t_s]) for t_s in whole or sorted(self._seconds)]
 
     def _generator(self) -> Generator:
         cpu_ns = sum(state.cpu_ns for state in self._processes.values())

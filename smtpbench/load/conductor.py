@@ -107,7 +107,7 @@ class Conductor:
         if self._order.role == "local":
             limit = time.monotonic() + CONNECT_S
             for _ in range(self._order.processes):
-                self._workers.append(_start_worker(runner.server.port))
+                self._workers.append(_start_worker(runner.server.port, self._order.scenario))
         while len(runner.clients.ready) < self._order.processes and not self._stopped:
             if time.monotonic() > limit:
                 raise Inconclusive(
@@ -155,9 +155,8 @@ class Conductor:
     def _result(self, control: Control) -> Any:
         result = control.result()
         if control.collector.processes < control.expected:
-            result.invalid_reasons.append(
-                f"{control.expected - control.collector.processes} of {control.expected} processes reported nothing"
-            )
+            missing = control.expected - control.collector.processes
+            result.invalid_reasons.append(f"{missing} of {control.expected} processes reported nothing")
             result.valid = False
         return result
 
@@ -176,8 +175,8 @@ def _load_scenario(path: Path) -> tuple[list[type[SmtpUser]], list[LoadTestShape
     return classes, list(shapes)
 
 
-def _start_worker(master_port: int) -> subprocess.Popen[bytes]:
-    order = Order(role="worker", master_port=master_port)
+def _start_worker(master_port: int, scenario: Path | None) -> subprocess.Popen[bytes]:
+    order = Order(role="worker", master_port=master_port, scenario=scenario)
     worker = subprocess.Popen(
         [sys.executable, "-m", "smtpbench.load.conductor"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )

@@ -27,7 +27,7 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
         role, endpoint, tls = choose_endpoint(target, workload)
         return {
             "name": target.name, "endpoint": endpoint.address, "role": role.value, "tls": tls,
-            "greeting": greeting.text, "extensions": sorted(extensions),
+            "greeting": greeting.text, "extensions": sorted(filter(None, extensions)),
         }  # fmt: skip
 
     return asyncio.run(once())

@@ -154,9 +154,8 @@ class Recorder:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
         for name, raw in self._raw.items():
             if raw:
-                counts = np.bincount(indices(_taken(raw)), minlength=COUNTS_LENGTH)
-                folded = self._folded.get(name)
-                self._folded[name] = counts if folded is None else folded + counts
+                counts = np.bincount(indices(_taken(raw)))
+                self._folded.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))[: len(counts)] += counts
         if self._codes:
             self._replies += np.bincount(np.frombuffer(self._codes, np.int16), minlength=1000)
             del self._codes[:]

@@ -1,0 +1,215 @@
+"""``smtpbench load [TARGET]``: load the target, show what was measured, exit with what it means."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from smtpbench.lab import open_target
+from smtpbench.lab.options import TargetOptions
+from smtpbench.load.order import DEFAULT_MASTER_PORT
+from smtpbench.load.result import LoadResult
+from smtpbench.load.run import Progress, run_load, run_worker
+from smtpbench.load.thresholds import Threshold, parse_threshold
+from smtpbench.load.workload import make_workload, parse_duration
+from smtpbench.report import render_terminal, write_outputs
+
+DEFAULT_USERS = 10
+DEFAULT_RUN_TIME_S = 30.0  # of a run that was told no end
+
+
+class Arrivals(StrEnum):
+    """How the messages of an open workload arrive."""
+
+    POISSON = "poisson"
+    CONSTANT = "constant"
+
+
+class TlsMode(StrEnum):
+    """How TLS begins."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+def _workload(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Workload")
+
+
+def _processes(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Processes")
+
+
+ScenarioOpt = Annotated[
+    Path | None, _workload("A Locust file with an SmtpUser; options go on top of it.", "FILE")
+]
+UsersOpt = Annotated[
+    int | None,
+    _workload(f"Closed model: so many users, back to back ({DEFAULT_USERS} if nothing is said).", "N"),
+]
+RateOpt = Annotated[
+    float | None, _workload("Open model: so many messages a second, however slow the target.", "N")
+]
+ArrivalsOpt = Annotated[Arrivals | None, _workload("How they arrive (poisson).")]
+SeedOpt = Annotated[int | None, _workload("Seed of the arrival plan (1).", "N")]
+MaxSessionsOpt = Annotated[int | None, _workload("Most sessions of the open model (1000).", "N")]
+RunTimeOpt = Annotated[
+    str | None, _workload(f"How long: 20s, 5m, 1h30m ({DEFAULT_RUN_TIME_S:.0f}s if no end is given).", "TIME")
+]
+MessagesOpt = Annotated[int | None, _workload("Stop after so many messages.", "N")]
+PipeliningOpt = Annotated[
+    bool | None, typer.Option("--pipelining/--no-pipelining", help="Use PIPELINING if offered (yes).",
+                              rich_help_panel="Workload", show_default=False),
+]  # fmt: skip
+PerSessionOpt = Annotated[int | None, _workload("Messages a session (no limit).", "N")]
+SizeOpt = Annotated[int | None, _workload("Octets of a message, headers included (1024).", "OCTETS")]
+RecipientsOpt = Annotated[int | None, _workload("Recipients a message (1).", "N")]
+TlsOpt = Annotated[TlsMode | None, _workload("How TLS begins (as the target says).")]
+ThresholdOpt = Annotated[
+    list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
+]
+ProcessesOpt = Annotated[int, _processes("Generator processes; with --master, workers to wait for.", "N")]
+MasterOpt = Annotated[bool, _processes("Wait for workers instead of starting them.")]
+WorkerOpt = Annotated[bool, _processes("Work for a master; the target and the workload are its to say.")]
+MasterHostOpt = Annotated[str, _processes("Where the master listens.", "HOST")]
+MasterPortOpt = Annotated[int, _processes("Its port.", "PORT")]
+WebOpt = Annotated[bool, _processes("Serve Locust's web page on 127.0.0.1 during the run.")]
+WebPortOpt = Annotated[int, _processes("Its port.", "PORT")]
+
+
+def load(
+    target: TargetArg = "embedded",
+    *,
+    scenario: ScenarioOpt = None,
+    users: UsersOpt = None,
+    rate: RateOpt = None,
+    arrivals: ArrivalsOpt = None,
+    seed: SeedOpt = None,
+    max_sessions: MaxSessionsOpt = None,
+    run_time: RunTimeOpt = None,
+    messages: MessagesOpt = None,
+    pipelining: PipeliningOpt = None,
+    messages_per_session: PerSessionOpt = None,
+    message_size: SizeOpt = None,
+    recipients: RecipientsOpt = None,
+    tls: TlsOpt = None,
+    threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    processes: ProcessesOpt = 1,
+    master: MasterOpt = False,
+    worker: WorkerOpt = False,
+    master_host: MasterHostOpt = "127.0.0.1",
+    master_port: MasterPortOpt = DEFAULT_MASTER_PORT,
+    web: WebOpt = False,
+    web_port: WebPortOpt = 8089,
+    options: TargetOptions,
+    outputs: Outputs,
+) -> int:
+    """Load the target with many concurrent sessions and measure it. Ctrl-C ends early and keeps the results.
+
+    Exit code: 0 thresholds met, 1 a threshold broken, 3 target unreachable or we were the bottleneck.
+    """
+    if worker:
+        with interruptible():
+            run_worker(master_host, master_port)
+        return EXIT_OK
+    if processes < 1:
+        raise UsageError(f"--processes {processes}: expected 1 or more")
+    thresholds = [parse_threshold(text) for text in threshold]
+    fields = workload_fields(
+        scenario, run_time,
+        users=users, rate=rate, arrivals=arrivals and arrivals.value, seed=seed, max_sessions=max_sessions,
+        messages=messages, pipelining=pipelining, messages_per_session=messages_per_session,
+        message_size=message_size, recipients=recipients, tls=tls and tls.value,
+    )  # fmt: skip
+    with open_target(target, options) as opened, load_progress(quiet=outputs.quiet) as show, interruptible():
+        result = run_load(
+            opened, fields, progress=show, scenario=scenario, processes=processes,
+            await_workers=master, master_host=master_host, master_port=master_port,
+            web_port=web_port if web else None,
+        )  # fmt: skip
+    write_outputs(
+        result, json=outputs.json, junit=outputs.junit, html=outputs.html,
+        markdown=outputs.markdown, out=outputs.out,
+    )  # fmt: skip
+    broken = [line for one in thresholds if (line := one.check(result))]
+    if not outputs.quiet:
+        _show(result, thresholds, broken)
+    return load_exit_code(result, broken)
+
+
+def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -> dict[str, Any]:
+    """The fields of a workload that were given; without a scenario to fill the gaps, our defaults do."""
+    fields = {name: value for name, value in given.items() if value is not None}
+    if run_time is not None:
+        fields["run_time"] = parse_duration(run_time)
+    if scenario is None:
+        if not fields.keys() & {"users", "rate"}:
+            fields["users"] = DEFAULT_USERS
+        if not fields.keys() & {"run_time", "messages"}:
+            fields["run_time"] = DEFAULT_RUN_TIME_S
+        make_workload(**fields)  # to find mistakes before the target is started
+    return fields
+
+
+def load_exit_code(result: LoadResult, broken: Sequence[str]) -> int:
+    """What a run means: an invalid measurement proves nothing, not even a broken threshold."""
+    if not result.valid:
+        return EXIT_INCONCLUSIVE
+    return EXIT_FINDINGS if broken else EXIT_OK
+
+
+@contextmanager
+def load_progress(*, quiet: bool) -> Iterator[Progress]:
+    """A line that changes on a terminal, a line a second elsewhere, on standard error."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with Live(Text("starting"), console=console, transient=True, auto_refresh=False) as live:
+            yield lambda figures: live.update(Text(_line(figures)), refresh=True)
+    else:
+        yield lambda figures: console.print(_line(figures), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: early, with the results kept."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{figures['t_s']:6.1f} s  {figures['sessions']:>5} sessions  {figures['accepted']:>9,} accepted  "
+        f"{figures['accepted_last_s']:>7,}/s  {figures['failed']:>6,} failed  "
+        f"p50 {figures['p50_ms']:.2f} ms  p99 {figures['p99_ms']:.2f} ms"
+    )
+
+
+def _show(result: LoadResult, thresholds: Sequence[Threshold], broken: Sequence[str]) -> None:
+    console = Console()
+    console.print(render_terminal(result))
+    for line in broken:
+        console.print(Text(f"threshold broken: {line}", "bold red"))
+    if thresholds and not broken:
+        console.print(f"{len(thresholds)} of {len(thresholds)} thresholds met", markup=False, highlight=False)
