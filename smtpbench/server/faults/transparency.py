@@ -101,7 +101,7 @@ class _NoFirstLine(ContentReceiver):
         self._skip = 0
 
 
-@fault("first-dot-line-missed", "5321-D-17")
+@fault("data-ends-across-crlf", "5321-D-17")
 class FirstDotLineMissed(Receiver):
     """A dot line directly after 354 does not end the data."""
 
