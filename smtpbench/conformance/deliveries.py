@@ -165,14 +165,14 @@ not_split: Expectation[Delivery] = one_message | stricter(refused | closed_with_
 
 
 def taken(delivery: Delivery) -> Delivery:
-    """`delivery`, if its message was accepted and arrived; else the case is untested, with what was seen.
+    """`delivery`, unless its message was refused or, though accepted, lost: then the case is untested.
 
     For questions about the octets of a message: whether it may be refused or lost is asked elsewhere.
     """
     if delivery.severity in (4, 5):
         raise Untested("the message was refused", str(delivery))
-    if not delivery.messages:
-        raise Untested("the message was not delivered", str(delivery))
+    if delivery.accepted and not delivery.messages:
+        raise Untested("the message was accepted and not delivered", str(delivery))
     return delivery
 
 
