@@ -149,17 +149,10 @@ def child(port: int, messages: int, sessions: int, size: int, pipelining: int) -
     })  # fmt: skip
     workload = Workload(users=sessions, messages=messages, message_size=size, pipelining=bool(pipelining))
     engine = make_engine(target, workload)
-    engine.start()
     for _ in range(sessions):
         engine.add_user()
-    accepted = 0
-    while not (engine.finished and not engine.batches):
-        while engine.batches:
-            batch = engine.batches.popleft()
-            accepted += batch.counters["accepted"]
-            if batch.spent:
-                engine.stop()
-        time.sleep(0.01)
+    engine.run()  # until all messages are sent
+    accepted = sum(batch.counters["accepted"] for batch in engine.batches)
     if accepted != messages:
         raise SystemExit(f"{accepted} of {messages} messages accepted: {engine.last_error}")
 

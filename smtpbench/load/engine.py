@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from time import perf_counter_ns as clock
 
 import uvloop
@@ -62,43 +63,46 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows: set[Flow] = set()
         self._idle: list[Flow] = []
-        self._announced = False  # that the workload is spent
         self._opening = 0
         self._sessions = 0
 
     # --- control side: any thread ---
 
     def start(self) -> None:
-        """Start the thread."""
-        run_in_native_thread(self._thread, "smtpbench-engine")
+        """Run in a thread of its own."""
+        run_in_native_thread(self.run, "smtpbench-engine")
 
-    def add_user(self) -> User:
-        """A user that begins now (closed workload)."""
-        user = User()
-        self._loop.call_soon_threadsafe(lambda: self._spawn(self._live(user)))
-        return user
-
-    def remove_user(self, user: User) -> None:
-        """Let `user` finish the message under way and go."""
-        self._loop.call_soon_threadsafe(self._dismiss, user)
-
-    def start_arrivals(self, plan: Iterator[float]) -> None:
-        """Follow `plan` (seconds from now) until it ends (open workload)."""
-        self._loop.call_soon_threadsafe(self._begin_arrivals, plan)
-
-    def stop(self) -> None:
-        """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
-        if not self.finished:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-
-    # --- loop side ---
-
-    def _thread(self) -> None:
+    def run(self) -> None:
+        """Run in this thread, until `stop` is called or the supply is spent."""
         try:
             self._loop.run_until_complete(self._main())
         finally:
             self._loop.close()
             self.finished = True
+
+    def add_user(self) -> User:
+        """A user that begins now (closed workload)."""
+        user = User()
+        self._call(lambda: self._spawn(self._live(user)))
+        return user
+
+    def remove_user(self, user: User) -> None:
+        """Let `user` finish the message under way and go."""
+        self._call(lambda: self._dismiss(user))
+
+    def start_arrivals(self, plan: Iterator[float]) -> None:
+        """Follow `plan` (seconds from now) until it ends (open workload)."""
+        self._call(lambda: self._begin_arrivals(plan))
+
+    def stop(self) -> None:
+        """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
+        self._call(self._stopping.set)
+
+    def _call(self, action: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the engine has ended by itself
+            self._loop.call_soon_threadsafe(action)
+
+    # --- loop side ---
 
     async def _main(self) -> None:
         self._cpu_ns, self._handed_over = time.thread_time_ns(), clock()
@@ -139,10 +143,10 @@ class Engine:
             if ticks % TICKS_A_BATCH == 0:
                 self._sweep(now)
                 self._hand_over()
-            elif self._spent() and not self._announced:
-                self._hand_over()
             else:
                 self._rec.fold()
+            if self._spent():
+                self._stopping.set()
 
     def _sweep(self, now: int) -> None:
         self._flows = {flow for flow in self._flows if not flow.broken}
@@ -155,7 +159,7 @@ class Engine:
         batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
-        batch.spent = self._announced = self._spent()
+        batch.spent = self._spent()
         self.batches.append(batch)
 
     def _spent(self) -> bool:
