@@ -19,7 +19,7 @@ from smtpbench.conformance.model import Level, find_cases, load_catalogue
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.conformance.run import Listener, run_conformance
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_INTERNAL, EXIT_OK
-from smtpbench.lab import open_target
+from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.report import render_terminal, write_outputs
 from smtpbench.report.write import write_text

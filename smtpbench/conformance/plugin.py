@@ -24,7 +24,8 @@ from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.delivery.observers import open_observer
 from smtpbench.errors import EXIT_INCONCLUSIVE, SmtpbenchError
-from smtpbench.lab import TargetOptions, open_target
+from smtpbench.lab.opening import open_target
+from smtpbench.lab.options import TargetOptions
 from smtpbench.target import Target
 
 pytest_plugins = ["smtpbench.pytest_options"]

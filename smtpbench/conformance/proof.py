@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,7 @@ from smtpbench.conformance.observation import Outcome
 from smtpbench.conformance.reference import reference
 from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.errors import SmtpbenchError, UsageError
+from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.server import FAULTS
 
 EXPLANATIONS = "proof.toml"
@@ -151,7 +153,7 @@ def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) 
 # Running ------------------------------------------------------------------------------------------
 
 
-async def run_fault(root: Path, cases: Sequence[Case], fault: str | None) -> Run:
+async def run_fault(root: Path, cases: Sequence[Case], place: Workspace, fault: str | None) -> Run:
     """All `cases` and passive rules against the reference server with `fault`."""
     loop = asyncio.get_running_loop()
     crashes: list[str] = []
@@ -160,7 +162,7 @@ async def run_fault(root: Path, cases: Sequence[Case], fault: str | None) -> Run
     )
     catalogue = load_catalogue(root)
     try:
-        async with reference(*((fault,) if fault else ())) as (target, observer):
+        async with reference(place, *((fault,) if fault else ())) as (target, observer):
             bench = Bench(catalogue, await survey(target, observable=True), observer)
             await _run_all(bench, cases)
     except SmtpbenchError as error:
@@ -196,13 +198,16 @@ async def _run_all(bench: Bench, cases: Sequence[Case]) -> None:
         waiting = [case for case in waiting if case not in ready]
 
 
-_loaded: dict[Path, list[Case]] = {}  # by root, once in each worker
+_worker: dict[Path, tuple[list[Case], Workspace]] = {}  # by root: read once, and one certificate, a worker
 
 
 def _in_worker(root: Path, fault: str | None) -> Run:
-    if root not in _loaded:
-        _loaded[root] = load_cases(root)
-    return asyncio.run(run_fault(root, _loaded[root], fault))
+    if root not in _worker:
+        place = workspace()
+        _worker[root] = (load_cases(root), place.__enter__())
+        # A worker of a process pool ends without atexit; multiprocessing has its own list of what to undo.
+        Finalize(None, place.__exit__, args=(None, None, None), exitpriority=0)
+    return asyncio.run(run_fault(root, *_worker[root], fault))
 
 
 def prove(

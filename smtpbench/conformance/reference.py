@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from smtpbench.lab.workspace import DOMAIN, MAILBOXES, SERVER_NAME, USERNAME, Workspace, server_context
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.server import Server
 from smtpbench.server.store import MemoryStore
-from smtpbench.target import Endpoint, Fixtures, Role, Target, Timeouts
+from smtpbench.target import Role, Target, Timeouts
 
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
@@ -43,20 +44,21 @@ class StoreObserver:
 
 
 @asynccontextmanager
-async def reference(*faults: str, role: Role = Role.MX) -> AsyncIterator[tuple[Target, StoreObserver]]:
-    """The reference server with `faults`, on a free port, for as long as the context lasts."""
+async def reference(place: Workspace, *faults: str) -> AsyncIterator[tuple[Target, StoreObserver]]:
+    """The reference server with `faults`, one port for each role, for as long as the context lasts.
+
+    `place` has its certificate and its password; the Maildir there is not used.
+    """
     store = MemoryStore()
-    config = ServerConfig(role=role)
-    async with Server(config, store=store, faults=faults) as server:
-        target = Target(
-            name="reference",
-            endpoints={role: Endpoint(port=server.port)},
-            fixtures=Fixtures(
-                recipient="alice@example.com",
-                second_recipient="bob@example.com",
-                unknown_recipient="nobody-here@example.com",
-                local_domains=("example.com",),
-            ),
-            timeouts=REFERENCE_TIMEOUTS,
-        )
-        yield target, StoreObserver(store)
+    users = {USERNAME: place.password_file.read_text(encoding="ascii").strip()}
+    tls = server_context(place)
+    async with AsyncExitStack() as stack:
+        ports = {}
+        for role in Role:
+            config = ServerConfig(
+                role=role, name=SERVER_NAME, domains=(DOMAIN,), mailboxes=MAILBOXES, users=users, tls=tls
+            )
+            server = await stack.enter_async_context(Server(config, store=store, faults=faults))
+            ports[role.value] = server.port
+        target = place.target("reference", ports)
+        yield target.model_copy(update={"timeouts": REFERENCE_TIMEOUTS}), StoreObserver(store)
