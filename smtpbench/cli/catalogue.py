@@ -107,27 +107,26 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
 
 
 def _print_matrix(rows: list[Row], unused: tuple[str, ...]) -> None:
-    console = Console()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("fault", no_wrap=True)
-    for name in ("named", "red", "related", "unrelated"):
-        table.add_column(name, justify="right")
-    table.add_column("trouble", overflow="fold")
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{'':5}{'fault':<{_WIDTH}} named   red  related  unrelated", style="bold")
     for row in rows:
         red = len(row.named) - len(row.green)
-        counts = [str(number) for number in (len(row.named), red, len(row.related), len(row.unrelated))]
-        table.add_row(
-            row.fault or "(none)", *counts, Text(_trouble(row)), style=None if row.holds else "bold red"
-        )
-    console.print(table)
+        counts = f"{len(row.named):>5} {red:>5} {len(row.related):>8} {len(row.unrelated):>10}"
+        line = f"{'ok' if row.holds else 'BAD':<5}{row.fault or '(none)':<{_WIDTH}} {counts}"
+        console.print(line, style=None if row.holds else "red")
+        for trouble in _troubles(row):
+            console.print(f"       {trouble}", markup=False)
     holding = sum(row.holds for row in rows)
-    console.print(f"{holding} of {len(rows)} lines hold: each named case red, no other", highlight=False)
+    console.print(f"{holding} of {len(rows)} hold: each named case red, no other")
     if unused:
-        console.print(f"faults that no case names ({len(unused)}): {', '.join(unused)}", highlight=False)
+        console.print(f"faults that no case names ({len(unused)}): {', '.join(unused)}")
 
 
-def _trouble(row: Row) -> str:
+_WIDTH = max(map(len, FAULTS))
+
+
+def _troubles(row: Row) -> list[str]:
     parts = [row.trouble] if row.trouble else []
     for label, ids in (("stays green", row.green), ("turns red", row.unrelated), ("breaks", row.errors)):
-        parts += [f"{label}: {', '.join(ids)}"] if ids else []
-    return "; ".join(parts)
+        parts += [f"{label}: {key}" for key in ids]
+    return parts

@@ -26,7 +26,7 @@ from smtpbench.wire.replies import Reply, escape
 ATTEMPTS = 2  # a close or a silence counts only if it happens again
 TRANSCRIPT_OCTETS = 8_192  # kept per case: all of a usual one, and a report of 200 cases stays below 2 MB
 TRANSCRIPT_ENTRIES = 200
-BROKEN = frozenset({Verdict.FAIL, Verdict.UNTESTED, Verdict.ERROR})
+BROKEN = frozenset({Outcome.VIOLATES, Outcome.UNTESTED})  # an error of ours counts as untested
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class Bench:
 
     def _unmet(self, case: Case) -> str | None:
         for earlier in case.after:
-            before = self.results.get(earlier)
-            if before is not None and before.verdict in BROKEN:
-                return f"{earlier} is {before.verdict}"
+            if self.outcomes.get(earlier) in BROKEN:
+                return f"{earlier} is {self.results[earlier].verdict}"
         reasons = (need.unmet(self.facts) for need in case.needs)
         return self.facts.trouble or next((reason for reason in reasons if reason), None)
 
