@@ -6,7 +6,7 @@ from smtpbench.server.config import ServerConfig
 from smtpbench.server.faults import FAULTS, Fault, fault
 from smtpbench.server.receiver import Receiver
 from smtpbench.server.server import Server
-from smtpbench.server.store import Copy, MaildirStore, MemoryStore, Store
+from smtpbench.server.store import Copy, MaildirStore, MemoryStore, NullStore, Store
 
 __all__ = [
     "FAULTS",
@@ -14,6 +14,7 @@ __all__ = [
     "Fault",
     "MaildirStore",
     "MemoryStore",
+    "NullStore",
     "Receiver",
     "Server",
     "ServerConfig",

@@ -50,6 +50,16 @@ class MemoryStore:
         return [True] * len(copies)
 
 
+class NullStore:
+    """Takes every message and keeps none: for load without a mailbox to fill."""
+
+    blocking: ClassVar[bool] = False
+
+    def deliver(self, copies: Sequence[Copy]) -> list[bool]:
+        """Say yes."""
+        return [True] * len(copies)
+
+
 class MaildirStore:
     """One Maildir for each mailbox below `root`. Octets are written as they are, CRLF included.
 

@@ -1,0 +1,190 @@
+"""``smtpbench serve``: the strict reference server, whole or with named faults, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import ssl
+from pathlib import Path
+from typing import Annotated
+
+import trustme
+import typer
+import uvloop
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from smtpbench.errors import EXIT_OK, UsageError
+from smtpbench.server import FAULTS, MaildirStore, NullStore, Server, ServerConfig, Store
+from smtpbench.target import Credentials, Endpoint, Role
+
+ListenOpt = Annotated[
+    str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
+]
+RoleOpt = Annotated[Role, typer.Option(help="What the port is for.")]
+MaildirOpt = Annotated[
+    Path | None,
+    typer.Option(help="Deliver below this folder, a Maildir for each mailbox; without it, throw mail away."),
+]
+FaultOpt = Annotated[list[str], typer.Option(metavar="NAME", help="Misbehave in this one way; repeatable.")]
+ListFaultsOpt = Annotated[bool, typer.Option("--list-faults", help="List the faults there are, and exit.")]
+TlsCertOpt = Annotated[
+    Path | None, typer.Option(help="Certificate chain, PEM; without it one is made for localhost.")
+]
+TlsKeyOpt = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
+CaOutOpt = Annotated[
+    Path | None, typer.Option(help="Write the CA of the certificate that is made to this file.")
+]
+UsernameOpt = Annotated[str | None, typer.Option(metavar="NAME", help="A user who may authenticate.")]
+PasswordEnvOpt = Annotated[
+    str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the user's password.")
+]
+TargetFileOpt = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a target file for `smtpbench conform FILE`.")
+]
+
+
+def serve(
+    *,
+    listen: ListenOpt = "127.0.0.1:2525",
+    role: RoleOpt = Role.MX,
+    maildir: MaildirOpt = None,
+    fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    list_faults: ListFaultsOpt = False,
+    tls_cert: TlsCertOpt = None,
+    tls_key: TlsKeyOpt = None,
+    ca_out: CaOutOpt = None,
+    username: UsernameOpt = None,
+    password_env: PasswordEnvOpt = None,
+    target_file: TargetFileOpt = None,
+) -> int:
+    """Run the reference server: domain example.com with mailboxes postmaster, alice and bob."""
+    if list_faults:
+        _print_faults()
+        return EXIT_OK
+    if target_file is not None and tls_cert is None and ca_out is None:
+        ca_out = target_file.with_suffix(".ca.pem")
+    host, port = _address(listen)
+    config = ServerConfig(
+        host=host,
+        port=port,
+        role=role,
+        users=_users(username, password_env),
+        tls=_tls(tls_cert, tls_key, ca_out),
+    )
+    server = Server(config, store=_store(maildir), faults=tuple(fault))
+    target = None
+    if target_file is not None:
+        target = target_file, _target_lines(config, maildir, ca_out, username, password_env)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(server, target))
+    return EXIT_OK
+
+
+async def _run(server: Server, target: tuple[Path, list[str]] | None) -> None:
+    """Listen until told to stop; the line on standard output says that all is ready."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with server:
+        endpoint = Endpoint(host=server.config.host, port=server.port)
+        if target is not None:
+            path, lines = target
+            _write(path, "\n".join([*lines, f"port = {server.port}", ""]).encode())
+        typer.echo(f"listening on {endpoint.address}")
+        await stop.wait()
+
+
+def _print_faults() -> None:
+    table = Table("Fault", "What it does", "Breaks", box=box.SIMPLE_HEAD)
+    for name in sorted(FAULTS):
+        table.add_row(name, FAULTS[name].summary, " ".join(FAULTS[name].requirements))
+    Console().print(table)
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise UsageError(f"--listen {listen}: expected HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _users(username: str | None, password_env: str | None) -> dict[str, str]:
+    if username is None and password_env is None:
+        return {}
+    if username is None or password_env is None:
+        raise UsageError("--username and --password-env go together")
+    return {username: Credentials(username=username, password_env=password_env).password()}
+
+
+def _tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if cert is None:
+        if key is not None:
+            raise UsageError("--tls-key needs --tls-cert")
+        ca = trustme.CA()
+        ca.issue_cert("localhost", "127.0.0.1", "::1", "mx.example.com").configure_cert(context)
+        if ca_out is not None:
+            _write(ca_out, ca.cert_pem.bytes())
+        return context
+    if ca_out is not None:
+        raise UsageError("--ca-out writes the CA of a certificate that is made, and --tls-cert names one")
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"--tls-cert {cert}: {error.strerror or error}") from None
+    return context
+
+
+def _store(maildir: Path | None) -> Store:
+    if maildir is None:
+        return NullStore()
+    try:
+        maildir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--maildir {maildir}: {error.strerror}") from None
+    return MaildirStore(maildir)
+
+
+def _target_lines(
+    config: ServerConfig,
+    maildir: Path | None,
+    ca: Path | None,
+    username: str | None,
+    password_env: str | None,
+) -> list[str]:
+    """A target file (TOML) up to the port, which is known when the server listens."""
+    domain = config.domains[0]
+    lines = [f"name = {_quoted('smtpbench serve')}", ""]
+    if maildir is not None:
+        lines += [f"observe = {{ url = {_quoted(f'maildir:{maildir.resolve()}')} }}", ""]
+    if ca is not None:
+        lines += ["[tls]", f"ca = {_quoted(str(ca.resolve()))}", f"server_name = {_quoted('localhost')}", ""]
+    if username is not None and password_env is not None:
+        lines += ["[auth]", f"username = {_quoted(username)}", f"password_env = {_quoted(password_env)}", ""]
+    lines += [
+        "[fixtures]",
+        f"recipient = {_quoted(f'alice@{domain}')}",
+        f"second_recipient = {_quoted(f'bob@{domain}')}",
+        f"unknown_recipient = {_quoted(f'nobody@{domain}')}",
+        f"local_domains = [{_quoted(domain)}]",
+        "",
+        f"[endpoints.{config.role.value}]",
+        f"host = {_quoted(config.host)}",
+        f"tls = {_quoted('implicit' if config.role is Role.SUBMISSIONS else 'starttls')}",
+    ]
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string; JSON's escapes are among TOML's."""
+    return json.dumps(text)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
