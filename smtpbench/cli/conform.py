@@ -60,7 +60,7 @@ def conform(
         _list(tuple(select), tuple(exclude))
         return EXIT_OK
     known = load_baseline(baseline) if baseline else Baseline()
-    with open_target(target, options) as opened, _progress(quiet=outputs.quiet) as listener:
+    with open_target(target, options) as opened, conformance_progress(quiet=outputs.quiet) as listener:
         result = run_conformance(
             opened,
             spec=target,
@@ -70,7 +70,7 @@ def conform(
             slow=slow,
             listener=listener,
         )
-    new = _new_findings(result, known, strict=strict)
+    new = new_findings(result, known, strict=strict)
     write_outputs(
         result,
         json=outputs.json,
@@ -98,7 +98,7 @@ def exit_code(result: ConformanceResult, new_findings: Sequence[CaseResult]) -> 
     return EXIT_OK if answered else EXIT_INCONCLUSIVE
 
 
-def _new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) -> list[CaseResult]:
+def new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) -> list[CaseResult]:
     """Findings that count and are not accepted; the accepted ones get their reason written beside them."""
     counting = FINDINGS if strict else FINDINGS - {Verdict.NON_STRICT}
     new = []
@@ -138,7 +138,7 @@ def _list(select: tuple[str, ...], exclude: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Listener]:
+def conformance_progress(*, quiet: bool) -> Iterator[Listener]:
     """A bar on a terminal, one line a case elsewhere, on standard error."""
     console = Console(stderr=True)
     if quiet:
