@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.cases import Case
-from smtpbench.conformance.deliveries import Observer
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.needs import Facts, Need, endpoint_role
 from smtpbench.conformance.observation import Observation, Outcome, Untested
 from smtpbench.conformance.peer import Peer, Surroundings, TryAgain
 from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
+from smtpbench.delivery.observers import Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, SessionError
 from smtpbench.session import Session
 from smtpbench.target import Role, Target

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from smtpbench.conformance.answer import Answer
 from smtpbench.conformance.expectations import (
@@ -25,31 +25,10 @@ _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*(?:\r?\n[ \t].*)*)(?:\r?\n|\Z)")
 SHOWN_DIFFERENCE = 40  # octets shown from where two contents begin to differ
 
 
-class Delivered(Protocol):
-    """What is used of a message that an observer found: its octets, and the mailbox's line ends."""
-
-    @property
-    def content(self) -> bytes:
-        """The octets."""
-        ...
-
-    @property
-    def line_ends(self) -> Literal["crlf", "lf"]:
-        """How the mailbox ends lines."""
-        ...
-
-
-class Observer(Protocol):
-    """What is used of an observer."""
-
-    async def fetch(self, marker: bytes, at_least: int, within: float) -> Sequence[Delivered]:
-        """All messages that hold `marker`; waits up to `within` seconds for `at_least` of them."""
-        ...
-
-
 @dataclass(frozen=True)
 class Message:
-    """One delivered message. `raw` is what the mailbox holds.
+    """One delivered message. `raw` is what the mailbox holds; `sender` and `recipients` are its envelope,
+    as far as the mailbox tells it.
 
     `trace` holds the fields that delivery put on top, as (name in lower case, unfolded value), from the
     top down; `content` is what remains below them. The marker field, which every message of a case begins
@@ -59,6 +38,8 @@ class Message:
 
     raw: bytes
     line_ends: Literal["crlf", "lf"] = "crlf"
+    sender: str | None = None
+    recipients: tuple[str, ...] = ()
     trace: tuple[tuple[str, str], ...] = field(init=False)
     content: bytes = field(init=False)
 

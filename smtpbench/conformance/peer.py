@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from smtpbench.conformance.answer import Answer, Ending
-from smtpbench.conformance.deliveries import MARKER_FIELD, Delivered, Delivery, Message, Observer
+from smtpbench.conformance.deliveries import MARKER_FIELD, Delivery, Message
 from smtpbench.conformance.needs import Facts
 from smtpbench.conformance.observation import Untested
+from smtpbench.delivery.observers import Delivered, Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError
 from smtpbench.session import Session
 from smtpbench.target import Credentials, Endpoint, Fixtures, Role, Target
@@ -364,7 +365,9 @@ class Peer:
 
     @staticmethod
     def _as_delivery(ended: Answer, found: Sequence[Delivered]) -> Delivery:
-        messages = tuple(Message(item.content, item.line_ends) for item in found)
+        messages = tuple(
+            Message(item.content, item.line_ends, item.sender, item.recipients) for item in found
+        )
         return Delivery(ended.asked, ended.replies, ended.ending, ended.waited, messages)
 
     async def nothing_arrived(self) -> Delivery:

@@ -12,17 +12,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
 from smtpbench.conformance.bench import Bench, survey
 from smtpbench.conformance.cases import Case, cases_root
-from smtpbench.conformance.deliveries import Observer
 from smtpbench.conformance.discovery import ordered
 from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
-from smtpbench.delivery.observers import open_observer
+from smtpbench.delivery.observers import Observer, open_observer
 from smtpbench.errors import EXIT_INCONCLUSIVE, SmtpbenchError
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
@@ -97,13 +97,16 @@ class CaseFile(pytest.Module):
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """One item for each case that is wanted, in the order of the file."""
         wanted = self.config.stash[SETTINGS].wanted
-        for name, value in vars(self.obj).items():
-            if isinstance(value, Case) and wanted(value):
-                yield from self._items(name, value)
+        cases = {name: value for name, value in vars(self.obj).items() if isinstance(value, Case)}
+        # pytest looks an item's function up by its name in `obj`: there the cases are functions.
+        self.obj = SimpleNamespace(**{name: _item_function(case) for name, case in cases.items()})
+        for name, case in cases.items():
+            if wanted(case):
+                yield from self._items(name, case)
 
     def _items(self, name: str, case: Case) -> Iterator[pytest.Item]:
         # The hook, not Function.from_parent: pytest-asyncio makes coroutines its own items there.
-        made = self.ihook.pytest_pycollect_makeitem(collector=self, name=name, obj=_item_function(case))
+        made = self.ihook.pytest_pycollect_makeitem(collector=self, name=name, obj=getattr(self.obj, name))
         for item in made:
             item.stash[CASE] = case
             yield item

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal
+from typing import Self
 
+from smtpbench.delivery.observers import Delivered
 from smtpbench.lab.workspace import DOMAIN, MAILBOXES, SERVER_NAME, USERNAME, Workspace, server_context
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.server import Server
-from smtpbench.server.store import MemoryStore
+from smtpbench.server.store import Copy, MemoryStore
 from smtpbench.target import Role, Target, Timeouts
 
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
@@ -21,26 +21,37 @@ POLL = 0.005  # seconds between two looks at the memory; a delivery is there bef
 REFERENCE_TIMEOUTS = Timeouts(connect=5.0, reply=1.0, delivery=0.5, quiet=0.05)
 
 
-@dataclass(frozen=True)
-class _Stored:
-    content: bytes
-    line_ends: Literal["crlf", "lf"] = "crlf"
-
-
 class StoreObserver:
-    """Reads deliveries from a MemoryStore."""
+    """Reads deliveries from a MemoryStore; as an Observer it needs no start and no stop."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
 
-    async def fetch(self, marker: bytes, at_least: int, within: float) -> Sequence[_Stored]:
+    async def start(self) -> None:
+        """Nothing to open."""
+
+    async def stop(self) -> None:
+        """Nothing to release."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def fetch(self, marker: bytes, at_least: int, within: float) -> list[Delivered]:
         """All messages that hold `marker`; waits up to `within` seconds for `at_least` of them."""
         deadline = time.monotonic() + within
         while True:
-            found = [_Stored(copy.content) for copy in self._store.messages if marker in copy.content]
+            found = [_delivered(copy) for copy in self._store.messages if marker in copy.content]
             if len(found) >= at_least or time.monotonic() >= deadline:
                 return found
             await asyncio.sleep(POLL)
+
+
+def _delivered(copy: Copy) -> Delivered:
+    sender, *recipients = (address.decode("utf-8", "replace") for address in (copy.sender, *copy.recipients))
+    return Delivered(copy.content, "crlf", sender, tuple(recipients), "memory")
 
 
 @asynccontextmanager

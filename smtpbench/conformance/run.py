@@ -35,7 +35,7 @@ _PYTEST_ARGUMENTS = (
     "-pno:cacheprovider",
     "-pno:terminal",
     "-pno:faulthandler",
-    "-ppytest_asyncio",
+    "-ppytest_asyncio.plugin",
     "-psmtpbench.conformance.plugin",
     "-oasyncio_mode=strict",
     "-oasyncio_default_fixture_loop_scope=session",
@@ -136,6 +136,10 @@ class _Session:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.broken.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and report.when != "call":  # a case reports through its result, never like this
+            self.internal_error = f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}"
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self.internal_error = str(excrepr).strip().splitlines()[-1]
