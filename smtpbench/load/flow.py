@@ -148,7 +148,8 @@ class Flow(asyncio.Protocol):
             elif reply.code >= _LOWEST_CODE:
                 self._reply(reply.code, now)
             else:
-                self.abort()  # not SMTP: what it means for the message is unknown
+                self.abort()  # not SMTP: what it and the rest mean for the message is unknown
+                return
         self._partial = bool(self._parser.pending)
         if self._parser.overflowed:
             self.abort()

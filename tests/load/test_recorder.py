@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtpbench.load.recorder import (
+    HIGHEST_US,
+    Batch,
+    Recorder,
+    histogram,
+    indices,
+    new_histogram,
+    percentile,
+    phase_stats,
+    values,
+)
+
+MICROSECONDS = st.lists(st.integers(0, HIGHEST_US), min_size=1, max_size=200)
+
+
+@given(MICROSECONDS)
+def test_indices_are_those_of_hdrhistogram(latencies: list[int]) -> None:
+    hdr = new_histogram()
+    expected = [hdr._counts_index_for(value) for value in latencies]
+    assert indices(np.array(latencies)).tolist() == expected
+    assert values(indices(np.array(latencies))).tolist() == [
+        hdr.get_lowest_equivalent_value(v) for v in latencies
+    ]
+
+
+@given(MICROSECONDS)
+def test_what_is_recorded_comes_out_as_hdrhistogram_would_have_it(latencies: list[int]) -> None:
+    direct, recorder = new_histogram(), Recorder()
+    for value in latencies:
+        direct.record_value(value)
+        recorder.mail(value)
+        recorder.fold()
+    sparse = recorder.take_batch().series["mail"]
+    counts = np.zeros(direct.counts_len, np.int64)
+    counts[sparse.positions] = sparse.counts
+    folded = histogram(counts)
+    assert folded.get_total_count() == len(latencies)
+    for percent in (0, 50, 90, 99, 99.9, 100):
+        assert folded.get_value_at_percentile(percent) == direct.get_value_at_percentile(percent)
+    assert percentile(sparse.positions, sparse.counts, 100) == direct.get_lowest_equivalent_value(
+        max(latencies)
+    )
+
+
+def test_a_batch_holds_what_came_since_the_last() -> None:
+    recorder = Recorder()
+    recorder.body(10)
+    recorder.reply(250)
+    recorder.reply(451)
+    recorder.reply(250)
+    recorder.counters["accepted"] += 1
+    first = recorder.take_batch()
+    assert first.replies == {250: 2, 451: 1}
+    assert first.counters["accepted"] == 1
+    second = recorder.take_batch()
+    assert (second.series, second.replies, second.counters["accepted"]) == ({}, {}, 0)
+
+
+def test_latencies_that_no_histogram_holds_are_put_at_its_end() -> None:
+    recorder = Recorder()
+    recorder.session(HIGHEST_US * 2)
+    sparse = recorder.take_batch().series["session"]
+    assert values(sparse.positions)[0] >= HIGHEST_US * 0.999
+
+
+def test_a_batch_survives_json() -> None:
+    recorder = Recorder()
+    recorder.connect(5000)
+    recorder.reply(220)
+    batch = recorder.take_batch()
+    batch.span_ns, batch.cpu_ns, batch.spent = 1, 2, True
+    again = Batch.from_plain(json.loads(json.dumps(batch.to_plain())))
+    assert again.to_plain() == batch.to_plain()
+
+
+def test_phase_stats_are_in_ms_and_carry_the_histogram() -> None:
+    hdr = new_histogram()
+    for value in range(1, 1001):
+        hdr.record_value(value)
+    stats = phase_stats(hdr)
+    assert (stats.count, stats.p50_ms, stats.p99_ms, stats.max_ms) == (1000, 0.5, 0.99, 1.0)
+    assert type(hdr).decode(stats.hdr.encode()).get_value_at_percentile(90) == 900

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from smtpbench.errors import UsageError
+from smtpbench.load.result import LoadResult, PhaseStats, Rates, Totals
+from smtpbench.load.thresholds import parse_threshold
+
+RESULT = LoadResult(
+    totals=Totals(accepted=990, rejected_4xx=5, rejected_5xx=2, dropped=2, timeouts=1),
+    rates=Rates(accepted_per_s=99.0),
+    phases={"body": PhaseStats(count=990, p50_ms=2, p99_ms=40, max_ms=90)},
+    from_intended_start={"transaction": PhaseStats(count=990, p99_ms=120)},
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "body.p99 < 500ms", "body.p99<0.05s", "body.max <= 90ms", "body.p50 < 2001us", "error_rate <= 1%",
+        "error_rate < 0.011", "accepted_per_s >= 99", "dropped < 3", "intended.p99 < 121ms",
+    ],
+)  # fmt: skip
+def test_met(text: str) -> None:
+    assert parse_threshold(text).check(RESULT) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("body.p99 < 40ms", "measured 40.000 ms"),
+        ("error_rate < 1%", "measured 1.000%"),
+        ("accepted_per_s > 99", "measured 99"),
+        ("mail.p99 < 1s", "never happened"),
+        ("intended.p99 < 100ms", "measured 120.000 ms"),
+    ],
+)
+def test_broken(text: str, why: str) -> None:
+    found = parse_threshold(text).check(RESULT)
+    assert found is not None
+    assert why in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "body.p99",
+        "body.p99 < 500",
+        "body.p98 < 5ms",
+        "boddy.p99 < 5ms",
+        "error_rate < 5ms",
+        "accepted < 3%",
+        "error_rate = 1%",
+    ],
+)
+def test_nonsense(text: str) -> None:
+    with pytest.raises(UsageError, match="--threshold"):
+        parse_threshold(text)
+
+
+def test_no_message_at_all_breaks_an_error_rate() -> None:
+    assert "never happened" in str(parse_threshold("error_rate < 1%").check(LoadResult()))
