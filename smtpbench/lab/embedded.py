@@ -1,0 +1,123 @@
+"""aiosmtpd in a process of its own: ``python -m smtpbench.lab.embedded FOLDER``.
+
+aiosmtpd is a library; what it leaves to its user is here and no more: which recipients exist, who may log
+in, and a final delivery that stores the octets that aiosmtpd gives us. Nothing is added to a message, so
+what a message lacks (a Received line), aiosmtpd did not write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import ssl
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from smtpbench.lab.serving import announce, leave, told_to_stop
+from smtpbench.lab.workspace import (
+    DOMAIN,
+    HOST,
+    MAILBOXES,
+    MAILDIR,
+    SERVER_NAME,
+    USERNAME,
+    Workspace,
+    server_context,
+)
+from smtpbench.server.store import Copy, MaildirStore
+from smtpbench.target import Role
+
+BACKLOG = 1024  # connections a load run opens at once; asyncio's 100 would measure the kernel's queue
+
+
+class Mailboxes:
+    """The handler: decides on recipients and stores messages."""
+
+    def __init__(self, store: MaildirStore) -> None:
+        self._store = store
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd finds its hooks by name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take our mailboxes and a bare postmaster (RFC 5321 §4.5.1); relay for nobody."""
+        local, _, domain = address.rpartition("@") if "@" in address else (address, "", DOMAIN)
+        if domain.lower() != DOMAIN:
+            return "550 Relaying denied"
+        if local.lower() not in MAILBOXES:
+            return "550 No such mailbox"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """Store one copy for each recipient; 250 only when all of them are on disk."""
+        content = envelope.content
+        assert isinstance(content, bytes)  # decode_data is off
+        sender = (envelope.mail_from or "").encode("utf-8", "surrogateescape")
+        recipients = tuple(address.encode("utf-8", "surrogateescape") for address in envelope.rcpt_tos)
+        copies = [Copy(MAILDIR, sender, recipients, content)] * len(recipients)
+        stored = await asyncio.to_thread(self._store.deliver, copies)
+        return "250 OK" if all(stored) else "451 Cannot store the message"
+
+
+class Login:
+    """The authenticator: one user."""
+
+    def __init__(self, password: str) -> None:
+        self._password = password.encode()
+
+    def __call__(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
+        """Whether `data` is our user's name and password."""
+        known = isinstance(data, LoginPassword) and data.login == USERNAME.encode()
+        success = known and hmac.compare_digest(data.password, self._password)
+        return AuthResult(success=success, handled=False)
+
+
+def _settings(context: ssl.SSLContext, login: Login) -> dict[Role, dict[str, Any]]:
+    """What each endpoint is told apart from the handler."""
+    common = {"hostname": SERVER_NAME, "enable_SMTPUTF8": True, "authenticator": login}
+    return {
+        Role.MX: {**common, "tls_context": context},
+        Role.SUBMISSION: {**common, "tls_context": context, "require_starttls": True, "auth_required": True},
+        # aiosmtpd does not see a TLS that was there from the start, so it must not ask for one
+        Role.SUBMISSIONS: {**common, "auth_required": True, "auth_require_tls": False},
+    }
+
+
+async def serve(place: Workspace) -> None:
+    """Listen until told to stop."""
+    loop = asyncio.get_running_loop()
+    context = server_context(place)
+    login = Login(place.password_file.read_text(encoding="ascii").strip())
+    handler = Mailboxes(MaildirStore(place.mail))
+    servers = {}
+    for role, settings in _settings(context, login).items():
+        implicit = context if role is Role.SUBMISSIONS else None
+        factory = partial(SMTP, handler, loop=loop, **settings)
+        servers[role] = await loop.create_server(factory, HOST, 0, ssl=implicit, backlog=BACKLOG)
+    announce({role.value: server.sockets[0].getsockname()[1] for role, server in servers.items()})
+    await told_to_stop()
+
+
+def main() -> None:
+    """Serve from the folder that the command line names."""
+    place = Workspace(Path(sys.argv[1]))
+    # aiosmtpd warns of AUTH without STARTTLS at every connection to the endpoint that has TLS from the start
+    warnings.simplefilter("ignore")
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    try:
+        asyncio.run(serve(place))
+    finally:
+        leave(place.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""From a TARGET argument to a target, started if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from smtpbench.errors import UsageError
+from smtpbench.lab import state
+from smtpbench.lab.options import TargetOptions, apply_options
+from smtpbench.lab.recipes import recipe
+from smtpbench.target import Target, from_url, load_toml, require_authorized
+
+EMBEDDED = "embedded"
+_LAB = "lab:"
+_FORMS = "expected embedded, lab:NAME, smtp://HOST:PORT, smtps://…, lmtp://… or a TOML file"
+
+
+@contextmanager
+def open_target(spec: str, options: TargetOptions = TargetOptions()) -> Iterator[Target]:  # noqa: B008 - frozen
+    """The target that `spec` names, with `options` laid over it; a server we start for it is up meanwhile.
+
+    `spec` is ``embedded``, ``lab:NAME`` (a server that is up already is used as it is), a URL or the path
+    of a TOML file. Raises UsageError: unknown name, bad file, an address not authorised.
+    """
+    if spec == EMBEDDED or spec.startswith(_LAB):
+        with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as target:
+            yield apply_options(target, options)
+        return
+    target = apply_options(_described(spec), options)
+    require_authorized(target, frozenset(options.authorized))
+    yield target
+
+
+def _described(spec: str) -> Target:
+    if "://" in spec:
+        return from_url(spec)
+    path = Path(spec)
+    if path.suffix == ".toml" or path.is_file():
+        return load_toml(path)
+    raise UsageError(f"{spec}: no such target, {_FORMS}")
+
+
+@contextmanager
+def _lab(name: str, spec: str) -> Iterator[Target]:
+    wanted = recipe(name)
+    up = None if spec == EMBEDDED else state.find(name)
+    if up is not None:
+        yield up.target
+        return
+    with wanted.start() as target:
+        yield target

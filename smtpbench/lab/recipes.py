@@ -1,0 +1,63 @@
+"""The servers a lab can start. A recipe is a context manager: the server is up while it is entered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from smtpbench.errors import UsageError
+from smtpbench.lab.postfix import postfix
+from smtpbench.lab.process import Child
+from smtpbench.lab.workspace import workspace
+from smtpbench.target import Target
+
+START_WAIT = 30.0  # seconds for a Python server to listen; it takes less than one on an idle machine
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a server is started, and one line that says what it is."""
+
+    summary: str
+    start: Callable[[], AbstractContextManager[Target]]
+
+
+@contextmanager
+def _python_server(module: str, name: str) -> Iterator[Target]:
+    with workspace() as place:
+        argv = [sys.executable, "-m", module, str(place.folder)]
+        child = Child(argv, log=place.log, within=START_WAIT)
+        try:
+            yield place.target(name, child.ready["ports"])
+        finally:
+            child.stop()
+
+
+def aiosmtpd() -> AbstractContextManager[Target]:
+    """aiosmtpd: mx, submission, submissions."""
+    return _python_server("smtpbench.lab.embedded", f"aiosmtpd {version('aiosmtpd')}")
+
+
+def reference() -> AbstractContextManager[Target]:
+    """Our strict reference server: mx, submission, submissions, lmtp."""
+    return _python_server("smtpbench.lab.reference", f"smtpbench reference {version('smtpbench-suite')}")
+
+
+RECIPES = {
+    "aiosmtpd": Recipe("aiosmtpd, as the embedded target has it", aiosmtpd),
+    "postfix": Recipe("Postfix in a private root; needs root, and apt unless Postfix is installed", postfix),
+    "reference": Recipe("our strict reference server, all four endpoints", reference),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`. Raises UsageError."""
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise UsageError(
+            f"lab:{name}: no such server, expected one of {', '.join(sorted(RECIPES))}"
+        ) from None

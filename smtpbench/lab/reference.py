@@ -1,0 +1,66 @@
+"""Our reference server in a process of its own: ``python -m smtpbench.lab.reference FOLDER``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from smtpbench.lab.serving import announce, leave, told_to_stop
+from smtpbench.lab.workspace import (
+    DOMAIN,
+    HOST,
+    MAILBOXES,
+    MAILDIR,
+    SERVER_NAME,
+    USERNAME,
+    Workspace,
+    server_context,
+)
+from smtpbench.server.config import ServerConfig
+from smtpbench.server.server import Server
+from smtpbench.server.store import Copy, MaildirStore
+from smtpbench.target import Role
+
+
+class OneMaildir(MaildirStore):
+    """A MaildirStore that keeps all mailboxes in one, so that one observer sees every delivery."""
+
+    def _deliver_one(self, copy: Copy) -> bool:
+        return super()._deliver_one(Copy(MAILDIR, copy.sender, copy.recipients, copy.content))
+
+
+async def serve(place: Workspace) -> None:
+    """Listen on one port for each role until told to stop."""
+    store = OneMaildir(place.mail)
+    users = {USERNAME: place.password_file.read_text(encoding="ascii").strip()}
+    async with AsyncExitStack() as stack:
+        ports = {}
+        for role in Role:
+            config = ServerConfig(
+                host=HOST,
+                role=role,
+                name=SERVER_NAME,
+                domains=(DOMAIN,),
+                mailboxes=MAILBOXES,
+                users=users,
+                tls=server_context(place),
+            )
+            server = await stack.enter_async_context(Server(config, store=store))
+            ports[role.value] = server.port
+        announce(ports)
+        await told_to_stop()
+
+
+def main() -> None:
+    """Serve from the folder that the command line names."""
+    place = Workspace(Path(sys.argv[1]))
+    try:
+        asyncio.run(serve(place))
+    finally:
+        leave(place.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What every lab server is given: a private folder, a throw-away certificate, a password, a Maildir."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Role, Target, Tls
+
+HOST = "127.0.0.1"
+DOMAIN = "example.com"
+SERVER_NAME = "mx.example.com"
+MAILBOXES = ("postmaster", "alice", "bob")
+USERNAME = "alice"
+MAILDIR = "Maildir"
+
+FIXTURES = Fixtures(
+    recipient=f"alice@{DOMAIN}",
+    second_recipient=f"bob@{DOMAIN}",
+    unknown_recipient=f"nobody-here@{DOMAIN}",
+    local_domains=(DOMAIN,),
+)
+
+TLS_OF_ROLE: dict[Role, Literal["none", "starttls", "implicit"]] = {
+    Role.MX: "none",
+    Role.SUBMISSION: "starttls",
+    Role.SUBMISSIONS: "implicit",
+    Role.LMTP: "none",
+}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A server's folder and the files in it."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the CA, for the client."""
+        return self.folder / "ca.pem"
+
+    @property
+    def chain(self) -> Path:
+        """The server's key and certificates, in one file."""
+        return self.folder / "server.pem"
+
+    @property
+    def password_file(self) -> Path:
+        """The password of `USERNAME`."""
+        return self.folder / "password"
+
+    @property
+    def mail(self) -> Path:
+        """The folder that holds the Maildir; servers may get it for their own user."""
+        return self.folder / "mail"
+
+    @property
+    def maildir(self) -> Path:
+        """The one Maildir that all mailboxes are delivered to."""
+        return self.mail / MAILDIR
+
+    @property
+    def log(self) -> Path:
+        """What the server says on standard error."""
+        return self.folder / "log"
+
+    def target(self, name: str, ports: dict[str, int]) -> Target:
+        """The target of a server that listens on `ports` (role → port) and has the usual fixtures."""
+        endpoints: dict[Role, Endpoint] = {
+            role: Endpoint(host=HOST, port=ports[role], tls=tls)
+            for role, tls in TLS_OF_ROLE.items()
+            if role in ports
+        }
+        return Target(
+            name=name,
+            endpoints=endpoints,
+            fixtures=FIXTURES,
+            auth=Credentials(username=USERNAME, password_file=self.password_file),
+            tls=Tls(ca=self.ca),
+            observe=Observe(url=f"maildir:{self.maildir}"),
+        )
+
+
+@contextmanager
+def workspace() -> Iterator[Workspace]:
+    """A new folder, complete; removed at the end. A server whose parent was killed removes it itself."""
+    folder = Path(tempfile.mkdtemp(prefix="smtpbench-lab-"))
+    try:
+        place = Workspace(folder)
+        _certificates(place)
+        place.password_file.touch(mode=0o600)
+        place.password_file.write_text(secrets.token_urlsafe(18) + "\n", encoding="ascii")
+        for name in ("tmp", "new", "cur"):
+            (place.maildir / name).mkdir(parents=True)
+        yield place
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _certificates(place: Workspace) -> None:
+    import trustme  # pulls in a cryptography library: only when a server is started
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", HOST, SERVER_NAME)
+    authority.cert_pem.write_to_path(str(place.ca))
+    place.chain.touch(mode=0o600)
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(place.chain))
+
+
+def server_context(place: Workspace) -> Any:
+    """The TLS context of a server that runs in Python."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place.chain)
+    return context
