@@ -25,7 +25,7 @@ A case is ten lines: get there, do the one thing, say what conforms.
 and stable: do not rename a case without need. The docstring's first line is the title in reports.
 
 **Getting there.** `until_ready` (EHLO accepted) · `until_mail` (MAIL accepted) · `until_rcpt` (RCPT
-accepted) · `until_data` (354). Each does what is still missing and raises `Untested` if refused. A case
+accepted) · `until_data` (354) · `until_allowed` (MAIL may come: AUTH done where it must be). Each does what is still missing and raises `Untested` if refused. A case
 about what comes earlier uses `connect()` (greeting), `ehlo()`, `helo()`.
 
 **Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
@@ -36,6 +36,9 @@ off. None of
 them raises for a close or a silence (the case is then run once more; if it happens again the Answer
 holds it), so "the connection closed" is judged like any other answer.
 
+**Lines of your own in place of MAIL and RCPT.** `instead_of_mail(peer, line)` and `instead_of_rcpt(peer,
+line)` send it in a fresh session; if it is refused, a proper one must be accepted after it, else untested.
+
 **Delivery.** Build content with `marked_body(body, *extra_header_lines)`: the marker finds it again.
 `delivered(content)` submits it properly. For octets on the edge: `until_data()`, `send(raw)`, then
 `delivery()`, which sends CRLF.CRLF and QUIT, reads to the close, waits for the message and for a fence
@@ -45,8 +48,8 @@ given up half-way.
 **Saying what conforms.** `expect(seen, conforms, near=…, stricter=…, choice=…)`:
 `conforms` is what the RFC asks; `near` the right class with the wrong code, or widely tolerated (→
 non-strict); `stricter` refused on purpose (→ hardened); `choice` the RFC leaves it open (→ info);
-anything else violates. `|` joins alternatives (`codes(501) | near(severity(5))` says the same inline), `&`
-demands both. Never look at a level, never branch on a verdict: the level in the catalogue grades.
+`untested` an answer to another question (mostly `put_off`: 4yz, 530); anything else violates. `|` joins
+alternatives (`codes(501) | near(severity(5))` says the same inline), `&` demands both. Never look at a level, never branch on a verdict: the level in the catalogue grades.
 
     codes(250, 251) · severity(5) · not_codes(500, 502) · not_severity(2) · any_reply · silence · closed ·
     closed_with_421 · closed_with_refusal · text_matches(rb"…", "a domain first") ·
@@ -83,6 +86,7 @@ from smtpbench.conformance.deliveries import (
     refused,
     taken,
 )
+from smtpbench.conformance.envelope import instead_of_mail, instead_of_rcpt
 from smtpbench.conformance.expectations import (
     Expectation,
     any_reply,
@@ -95,6 +99,7 @@ from smtpbench.conformance.expectations import (
     near,
     not_codes,
     not_severity,
+    put_off,
     reply_that,
     sequence,
     severity,
@@ -103,6 +108,7 @@ from smtpbench.conformance.expectations import (
     stricter,
     text_matches,
     that,
+    untested,
 )
 from smtpbench.conformance.needs import (
     AUTH,
@@ -161,6 +167,8 @@ __all__ = [
     "codes",
     "each_message",
     "expect",
+    "instead_of_mail",
+    "instead_of_rcpt",
     "intact",
     "messages",
     "near",
@@ -169,6 +177,7 @@ __all__ = [
     "not_split",
     "nothing_delivered",
     "one_message",
+    "put_off",
     "refused",
     "reply_that",
     "sequence",
@@ -179,4 +188,5 @@ __all__ = [
     "taken",
     "text_matches",
     "that",
+    "untested",
 ]

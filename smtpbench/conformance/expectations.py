@@ -26,6 +26,7 @@ _WORDS = {
     Outcome.CHOICE: "open to choice: ",
     Outcome.STRICTER: "stricter, and fine: ",
     Outcome.NEAR: "tolerated: ",
+    Outcome.UNTESTED: "says nothing about it: ",
 }
 
 
@@ -97,7 +98,12 @@ def choice(expectation: Expectation[S]) -> Expectation[S]:
     return expectation.graded(Outcome.CHOICE)
 
 
-_near, _stricter, _choice = near, stricter, choice
+def untested(expectation: Expectation[S]) -> Expectation[S]:
+    """An answer to another question, such as a temporary refusal: untested."""
+    return expectation.graded(Outcome.UNTESTED)
+
+
+_near, _stricter, _choice, _untested = near, stricter, choice, untested
 
 
 def expect(
@@ -107,13 +113,17 @@ def expect(
     near: Expectation[S] | None = None,
     stricter: Expectation[S] | None = None,
     choice: Expectation[S] | None = None,
+    untested: Expectation[S] | None = None,
 ) -> Observation:
-    """Judge `seen`: `conforms` first, then `stricter`, `choice` and `near`; else it violates."""
+    """Judge `seen`: `conforms` first, then `untested`, `stricter`, `choice`, `near`; else it violates."""
     whole = conforms
-    for extra, wrap in ((stricter, _stricter), (choice, _choice), (near, _near)):
+    extras = ((untested, _untested), (stricter, _stricter), (choice, _choice), (near, _near))
+    for extra, wrap in extras:
         if extra is not None:
             whole = whole | wrap(extra)
-    return Observation(str(whole), str(seen), whole.judge(seen))
+    outcome = whole.judge(seen)
+    reason = f"the answer says nothing about it: {seen}" if outcome is Outcome.UNTESTED else None
+    return Observation(str(whole), str(seen), outcome, reason)
 
 
 # One reply ----------------------------------------------------------------------------------------
@@ -152,6 +162,10 @@ def reply_that(what: str, matches: Callable[[Reply], bool]) -> Expectation[Answe
     return that(what, lambda answer: answer.reply is not None and matches(answer.reply))
 
 
+put_off: Expectation[Answer] = that(
+    "a temporary refusal, or a demand for TLS or AUTH",
+    lambda answer: answer.severity == 4 or answer.code in (530, 538),
+)
 any_reply: Expectation[Answer] = that("a reply", lambda answer: bool(answer.replies))
 silence: Expectation[Answer] = that(
     "no reply", lambda answer: not answer.replies and answer.ending is not Ending.CLOSED

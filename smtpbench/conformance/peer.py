@@ -61,6 +61,7 @@ class Peer:
         self._session: Session | None = None
         self._greeting: Answer | None = None
         self._ready = False
+        self._known = False
         self._in_mail = False
         self._recipients = 0
         self._in_data = False
@@ -287,6 +288,14 @@ class Peer:
                 _must(await self.ehlo(), 250, "EHLO inside TLS was not accepted")
         return self.extensions
 
+    async def until_allowed(self) -> None:
+        """Ready for MAIL: as `until_ready`, and on a submission endpoint with credentials AUTH accepted."""
+        await self.until_ready()
+        submission = self._around.role in (Role.SUBMISSION, Role.SUBMISSIONS)
+        if submission and self.target.auth is not None and not self._known:
+            _must(await self.auth(), 235, "AUTH was not accepted")
+            self._known = True
+
     async def until_mail(self, sender: str | None = None, **parameters: str | None) -> None:
         """MAIL accepted: `sender` (None: the fixture; "": the null path), ``SIZE="100"``, ``SMTPUTF8=None``.
 
@@ -294,9 +303,7 @@ class Peer:
         """
         if self._in_mail:
             return
-        await self.until_ready()
-        if self._around.role in (Role.SUBMISSION, Role.SUBMISSIONS) and self.target.auth is not None:
-            _must(await self.auth(), 235, "AUTH was not accepted")
+        await self.until_allowed()
         path = self.sender if sender is None else sender
         _must(await self.command(commands.mail(path, parameters)), 250, "MAIL was not accepted")
         self._in_mail = True

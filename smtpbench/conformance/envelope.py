@@ -1,0 +1,35 @@
+"""MAIL and RCPT lines of a case's own making, each in a session where a proper one is accepted too."""
+
+from __future__ import annotations
+
+from smtpbench.conformance.answer import Answer
+from smtpbench.conformance.peer import Peer
+
+_REFUSALS = (4, 5)
+
+
+async def instead_of_mail(peer: Peer, line: bytes) -> Answer:
+    """The reply to `line` where a MAIL may come, in a session of its own.
+
+    Raises Untested if `line` is refused and a MAIL with the fixture's sender after it is refused too:
+    then the refusal was for the client, not for the line.
+    """
+    session = peer.new_session()
+    await session.until_allowed()
+    answer = await session.command(line)
+    if answer.severity in _REFUSALS:
+        await session.until_mail()
+    return answer
+
+
+async def instead_of_rcpt(peer: Peer, line: bytes) -> Answer:
+    """The reply to `line` where a RCPT may come, in a session of its own. Needs RECIPIENT.
+
+    Raises Untested if `line` is refused and the fixture's recipient after it is refused too.
+    """
+    session = peer.new_session()
+    await session.until_mail()
+    answer = await session.command(line)
+    if answer.severity in _REFUSALS:
+        await session.until_rcpt()
+    return answer
