@@ -113,9 +113,10 @@ def conclude_conformance(result: ConformanceResult) -> Conclusion:
         return Conclusion("warn", f"Inconclusive: the harness broke in {_plural(errors, 'case')}")
     if not result.coverage.tested:
         return Conclusion("warn", "Inconclusive: nothing could be tested")
+    tested = f"{result.coverage.tested} of {result.coverage.requirements} requirements tested"
     if soft:
-        return Conclusion("warn", f"Conforms; {_plural(soft, 'case')} found a SHOULD not followed")
-    return Conclusion("good", "Conforms to every requirement tested")
+        return Conclusion("warn", f"Conforms, {tested}; {_plural(soft, 'case')} found a SHOULD not followed")
+    return Conclusion("good", f"Conforms, {tested}")
 
 
 def conclude_load(result: LoadResult) -> Conclusion:

@@ -52,6 +52,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "fact": text.fact,
+        "moment": text.moment,
         "ms": text.milliseconds,
         "seconds": text.seconds,
         "number": text.number,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 MARKDOWN_ACTIVE = frozenset("&<>\"'`*_[]()\\|~#!@$:")
 
 
@@ -61,3 +64,18 @@ def seconds(value: float) -> str:
 def number(value: float) -> str:
     """A count or a rate with commas at the thousands; one decimal below a hundred."""
     return f"{value:,.{0 if value >= 100 or value == int(value) else 1}f}"
+
+
+def fact(value: Any) -> str:
+    """A value of a workload or target for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def moment(started: str) -> str:
+    """An ISO 8601 time in UTC for people; what is no such time stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return started or "unknown"

@@ -41,8 +41,11 @@ def test_conformance_conclusions(conformance: ConformanceResult) -> None:
 
     assert concluded(**{"fail": 1, "pass": 9}) == ("bad", "1 case found a broken requirement")
     assert concluded(error=2)[0] == "warn"
-    assert concluded(non_strict=2) == ("warn", "Conforms; 2 cases found a SHOULD not followed")
-    assert concluded(**{"pass": 3}) == ("good", "Conforms to every requirement tested")
+    assert concluded(non_strict=2) == (
+        "warn",
+        "Conforms, 5 of 20 requirements tested; 2 cases found a SHOULD not followed",
+    )
+    assert concluded(**{"pass": 3}) == ("good", "Conforms, 5 of 20 requirements tested")
 
 
 def test_nothing_tested_is_inconclusive(conformance: ConformanceResult) -> None:

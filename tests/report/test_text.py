@@ -82,3 +82,18 @@ def test_durations_over_a_minute_are_in_minutes() -> None:
 )
 def test_numbers(value: float, shown: str) -> None:
     assert text.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(True, "yes"), (4096, "4,096"), (0.5, "0.5"), ("poisson", "poisson")]
+)
+def test_facts(value: object, shown: str) -> None:
+    assert text.fact(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("started", "shown"),
+    [("2026-01-02T04:04:05+01:00", "2026-01-02 03:04:05 UTC"), ("soon", "soon"), ("", "unknown")],
+)
+def test_moments_are_in_utc(started: str, shown: str) -> None:
+    assert text.moment(started) == shown
