@@ -49,7 +49,7 @@ def address_literal(host: str) -> str:
 
 def header_of(content: bytes) -> bytes:
     """The header section of a message, up to and without the empty line."""
-    return content.partition(b"\r\n\r\n")[0]
+    return b"" if content.startswith(b"\r\n") else content.partition(b"\r\n\r\n")[0]
 
 
 def count_received(content: bytes) -> int:

@@ -8,6 +8,7 @@ from smtpbench.server.commands import Recipient, Transaction
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.faults.registry import fault
 from smtpbench.server.receiver import Receiver, Refusal
+from smtpbench.server.store import Copy
 from smtpbench.wire.grammar import NULL_PATH, Path
 from smtpbench.wire.parse import Command, CommandError
 from smtpbench.wire.state import State, Verb
@@ -252,12 +253,16 @@ class _Beyond120(Receiver):
 
 @fault("recipient-limit-drops-all", "5321-C-38")
 class RecipientLimitDropsAll(_Beyond120):
-    """At 120 recipients all that were accepted are forgotten."""
+    """After a recipient too many, those accepted before get nothing, without a word about it."""
+
+    dropped = False
 
     def beyond(self, transaction: Transaction) -> None:
-        transaction.recipients.clear()
-        self.state = State.MAIL
+        self.dropped = True
         self.reply(452, "4.5.3", "Too many recipients")
+
+    def copies(self, transaction: Transaction, content: bytes) -> tuple[Copy, ...]:
+        return () if self.dropped else super().copies(transaction, content)
 
 
 @fault("recipient-limit-550", "5321-C-39")
