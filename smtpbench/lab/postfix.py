@@ -74,11 +74,11 @@ $mx         inet n - n - - smtpd
 $submission inet n - n - - smtpd
   -o syslog_name=postfix/submission -o smtpd_tls_security_level=encrypt
   -o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=yes
-  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 $submissions inet n - n - - smtpd
   -o syslog_name=postfix/submissions -o smtpd_tls_wrappermode=yes
   -o smtpd_sasl_auth_enable=yes
-  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 pickup      unix n - n 60 1 pickup
 cleanup     unix n - n - 0 cleanup
 qmgr        unix n - n 300 1 qmgr

@@ -53,6 +53,7 @@ install_fetched() {
 if ! inside sh -c 'command -v postfix && command -v saslpasswd2' >/dev/null; then
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"  # no package may start a service
     chmod 755 "$root/usr/sbin/policy-rc.d"
+    rm -f "$root/var/lib/man-db/auto-update"  # no index of manual pages
     printf 'postfix postfix/main_mailer_type select No configuration\n' | inside debconf-set-selections
     install_cached || install_fetched
 fi
