@@ -1,0 +1,69 @@
+"""The reference server, and folders with cases of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.model import Catalogue, Requirement
+from smtpbench.conformance.reference import StoreObserver, reference
+from smtpbench.lab.workspace import Workspace, workspace
+from smtpbench.target import Target
+
+ROWS = {
+    "T-1": "MUST",
+    "T-2": "SHOULD",
+    "T-3": "MAY",
+    "T-4": "MUST NOT",
+}
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Workspace]:
+    """A certificate and a password for servers of the test session."""
+    with workspace() as made:
+        yield made
+
+
+@pytest.fixture
+async def reference_server(place: Workspace) -> AsyncIterator[tuple[Target, StoreObserver]]:
+    """The reference server without a fault."""
+    async with reference(place) as running:
+        yield running
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    """Rows of every strength."""
+    return Catalogue(
+        Requirement.model_validate({"id": key, "rfc": 5321, "section": "1", "level": level, "text": "…"})
+        for key, level in ROWS.items()
+    )
+
+
+@pytest.fixture
+async def bench(reference_server: tuple[Target, StoreObserver], catalogue: Catalogue) -> Bench:
+    """The reference server on the bench."""
+    target, observer = reference_server
+    return Bench(catalogue, await survey(target, observable=True), observer, "lab:reference")
+
+
+@pytest.fixture
+def case_folder(tmp_path: Path) -> Callable[[str], Path]:
+    """A root of cases with a catalogue of `ROWS` and one file with the given text."""
+
+    def make(text: str) -> Path:
+        root = tmp_path / "cases"
+        (root / "catalogue").mkdir(parents=True)
+        rows = [
+            f'[[requirement]]\nid = "{key}"\nrfc = 5321\nsection = "1"\nlevel = "{level}"\ntext = "…"\n'
+            for key, level in ROWS.items()
+        ]
+        (root / "catalogue" / "rows.toml").write_text("\n".join(rows))
+        (root / "group.py").write_text(text)
+        return root
+
+    return make
