@@ -69,7 +69,9 @@ class Credentials(_Strict):
             try:
                 return os.environ[self.password_env]
             except KeyError:
-                raise UsageError(f"auth.password_env: environment variable {self.password_env} is not set") from None
+                raise UsageError(
+                    f"auth.password_env: environment variable {self.password_env} is not set"
+                ) from None
         if self.password_file is not None:
             try:
                 return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
@@ -159,6 +161,13 @@ def _one_line(where: str, item: Any) -> str:
         return f"{where}: {key}: missing, a value is needed"
     message = item["msg"].removeprefix("Value error, ")
     return f"{where}: {key}: {item['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def to_toml(target: Target) -> str:
+    """A target file that `load_toml` reads back to the same target; defaults are left out."""
+    import tomli_w  # needed by `lab up` alone
+
+    return tomli_w.dumps(target.model_dump(mode="json", exclude_unset=True, exclude_none=True))
 
 
 _URL_ROLES: dict[str, tuple[Role, int]] = {
