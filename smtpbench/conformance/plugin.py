@@ -127,8 +127,10 @@ def _item_function(case: Case) -> Callable[..., object]:
 
 def _report(result: CaseResult, item: pytest.Item, *, strict: bool) -> None:
     """Turn a verdict into pytest's words."""
-    words = f"{result.verdict}: {result.title}\nexpected: {result.expected}\nobserved: {result.observed}"
-    evidence = f"{result.level}, RFC {result.rfc} §{result.section}\n{words}\nagain: {result.repro}"
+    evidence = (
+        f"{result.verdict}: {result.title} ({result.level}, RFC {result.rfc} §{result.section})\n"
+        f"expected: {result.expected}\nobserved: {result.observed}\nagain: {result.repro}"
+    )
     match result.verdict:
         case Verdict.UNTESTED:
             pytest.skip(result.reason or "untested")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -106,14 +107,14 @@ def run_conformance(
 
 def _pytest(folder: Path, settings: Settings) -> Bench:
     session = _Session(settings)
-    with _without_environment("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+    with _without_environment("PYTEST_ADDOPTS", "PYTEST_PLUGINS"), _modules_forgotten(folder):
         code = pytest.main([*_PYTEST_ARGUMENTS, f"--rootdir={folder}", str(folder)], plugins=[session])
     if code == pytest.ExitCode.INTERRUPTED and settings.trouble is None and not session.broken:
         raise KeyboardInterrupt
-    if session.broken:
-        raise SmtpbenchError("\n".join(session.broken))
     if settings.trouble is not None:
         raise settings.trouble
+    if session.broken:
+        raise SmtpbenchError("\n".join(session.broken))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise UsageError("no case is selected: `smtpbench conform --list` shows their ids")
     if settings.bench is None:
@@ -133,8 +134,14 @@ class _Session:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[SETTINGS] = self._settings
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
+    def pytest_exception_interact(
+        self, call: pytest.CallInfo[object], report: pytest.CollectReport | pytest.TestReport
+    ) -> None:
+        if not isinstance(report, pytest.CollectReport) or call.excinfo is None:
+            return
+        if isinstance(call.excinfo.value, SmtpbenchError):
+            self._settings.trouble = call.excinfo.value
+        else:
             self.broken.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -153,6 +160,18 @@ def _without_environment(*names: str) -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
+
+
+@contextmanager
+def _modules_forgotten(folder: Path) -> Iterator[None]:
+    """pytest names modules by their path below the root; another root must not find ours under its names."""
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder):
+                del sys.modules[name]
 
 
 def _target_info(bench: Bench) -> TargetInfo:

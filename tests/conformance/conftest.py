@@ -10,6 +10,7 @@ import pytest
 from smtpbench.conformance.bench import Bench, survey
 from smtpbench.conformance.model import Catalogue, Requirement
 from smtpbench.conformance.reference import StoreObserver, reference
+from smtpbench.lab.recipes import recipe
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.target import Target
 
@@ -67,3 +68,10 @@ def case_folder(tmp_path: Path) -> Callable[[str], Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def lab_reference() -> Iterator[Target]:
+    """The reference server in a process of its own, for runs that have a loop of their own."""
+    with recipe("reference").start() as target:
+        yield target
