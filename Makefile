@@ -14,7 +14,7 @@ help:
 	@echo "make lab-test  the tests that start real servers (root)"
 	@echo "make lint      format, lint, types, layer rule"
 	@echo "make bench     our engine against Postfix's smtp-source (root)"
-	@echo "make lock      resolve requirements.lock again"
+	@echo "make lock      resolve requirements.lock again (UPGRADE=--upgrade: to the newest)"
 	@echo "make clean     remove .venv and every cache"
 
 .venv: $(STAMP)
@@ -52,7 +52,7 @@ bench: $(STAMP)
 
 lock:
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv; }
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev --generate-hashes \
+	$(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --group dev --generate-hashes \
 	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:
