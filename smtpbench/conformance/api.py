@@ -25,8 +25,9 @@ A case is ten lines: get there, do the one thing, say what conforms.
 and stable: do not rename a case without need. The docstring's first line is the title in reports.
 
 **Getting there.** `until_ready` (EHLO accepted) · `until_mail` (MAIL accepted) · `until_rcpt` (RCPT
-accepted) · `until_data` (354) · `until_allowed` (MAIL may come: AUTH done where it must be). Each does what is still missing and raises `Untested` if refused. A case
-about what comes earlier uses `connect()` (greeting), `ehlo()`, `helo()`.
+accepted) · `until_data` (354) · `until_allowed` (MAIL may come: AUTH done where it must be). Each does what
+is still missing and raises `Untested` if refused. A case about what comes earlier uses `connect()`
+(greeting), `ehlo()`, `helo()`.
 
 **Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
 `probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good
@@ -49,7 +50,8 @@ given up half-way.
 `conforms` is what the RFC asks; `near` the right class with the wrong code, or widely tolerated (→
 non-strict); `stricter` refused on purpose (→ hardened); `choice` the RFC leaves it open (→ info);
 `untested` an answer to another question (mostly `put_off`: 4yz, 530); anything else violates. `|` joins
-alternatives (`codes(501) | near(severity(5))` says the same inline), `&` demands both. Never look at a level, never branch on a verdict: the level in the catalogue grades.
+alternatives (`codes(501) | near(severity(5))` says the same inline), `&` demands both. Never look at a
+level, never branch on a verdict: the level in the catalogue grades.
 
     codes(250, 251) · severity(5) · not_codes(500, 502) · not_severity(2) · any_reply · silence · closed ·
     closed_with_421 · closed_with_refusal · text_matches(rb"…", "a domain first") ·

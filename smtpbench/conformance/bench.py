@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.cases import Case
+from smtpbench.conformance.conversation import Surroundings, TryAgain
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.needs import Facts, Need, endpoint_role
 from smtpbench.conformance.observation import Observation, Outcome, Untested
-from smtpbench.conformance.peer import Peer, Surroundings, TryAgain
+from smtpbench.conformance.peer import Peer
 from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
 from smtpbench.delivery.observers import Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, SessionError

@@ -5,47 +5,24 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from smtpbench.conformance.answer import Answer, Ending
+from smtpbench.conformance.answer import Answer
+from smtpbench.conformance.conversation import Conversation, Surroundings
 from smtpbench.conformance.deliveries import MARKER_FIELD, Delivery, Message
-from smtpbench.conformance.needs import Facts
 from smtpbench.conformance.observation import Untested
 from smtpbench.delivery.observers import Delivered, Observer
-from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError
-from smtpbench.session import Session
-from smtpbench.target import Credentials, Endpoint, Fixtures, Role, Target
-from smtpbench.transcript import Transcript
+from smtpbench.errors import ConnectionLost, DeadlineExceeded
+from smtpbench.target import Credentials, Role
 from smtpbench.wire import commands
 from smtpbench.wire.commands import CRLF
 from smtpbench.wire.content import END_OF_DATA, dot_stuff
 from smtpbench.wire.ehlo import Extensions
-from smtpbench.wire.replies import Reply
 
-MAX_STRAY = 1_000  # replies collected from one probe; more says nothing new
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "CRAM-MD5", "LOGIN")  # in the order in which we choose
 
 
-class TryAgain(Exception):
-    """A connection ended or fell silent on the first attempt: the case is run once more."""
-
-
-@dataclass
-class Surroundings:
-    """What all sessions of one run of a case share."""
-
-    facts: Facts
-    observer: Observer | None
-    transcript: Transcript | None
-    endpoint: Endpoint
-    role: Role
-    last_attempt: bool = True
-    marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
-    sessions: list[Session] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
-
-
-class Peer:
+class Peer(Conversation):
     """One session with the server under test. It connects when first used.
 
     Steps that ask (`command`, `pipeline`, `probe`, …) return an `Answer`. A connection that closes or
@@ -57,26 +34,13 @@ class Peer:
     """
 
     def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._session: Session | None = None
-        self._greeting: Answer | None = None
-        self._ready = False
-        self._known = False
+        super().__init__(around)
+        self._known = False  # authenticated where that comes first
         self._in_mail = False
         self._recipients = 0
         self._in_data = False
 
     # What is known
-
-    @property
-    def target(self) -> Target:
-        """The target as configured."""
-        return self._around.facts.target
-
-    @property
-    def fixtures(self) -> Fixtures:
-        """The mailboxes that the target's administrator prepared."""
-        return self.target.fixtures
 
     @property
     def sender(self) -> str:
@@ -111,18 +75,6 @@ class Peer:
         return self.target.auth
 
     @property
-    def extensions(self) -> Extensions:
-        """What the last accepted EHLO of this session offered."""
-        return self.session.extensions
-
-    @property
-    def session(self) -> Session:
-        """The session beneath, for what this class has no verb for. Connect first."""
-        if self._session is None:
-            raise RuntimeError("not connected yet: await peer.connect() first")
-        return self._session
-
-    @property
     def marker(self) -> bytes:
         """What marks the messages of this case; a message is found if its content holds this."""
         return self._around.marker
@@ -152,110 +104,7 @@ class Peer:
         envelope = [commands.mail("smuggled@example.com"), commands.rcpt(self.recipient), b"DATA"]
         return b"".join(line + CRLF for line in envelope) + inner
 
-    # Steps that ask
-
-    async def connect(self) -> Answer:
-        """Connect (once) and read the greeting."""
-        if self._greeting is not None:
-            return self._greeting
-        if self._session is None:
-            await self._open()
-        answer = await self._collect(b"", 1, None)
-        self._greeting = answer
-        return answer
-
-    async def connect_only(self) -> None:
-        """Connect and do not read the greeting; `connect` reads it later."""
-        if self._session is None:
-            await self._open()
-
-    async def _open(self) -> None:
-        target = self.target
-        self._session = await Session.open(
-            self._around.endpoint,
-            tls=target.tls,
-            timeouts=target.timeouts,
-            transcript=self._around.transcript,
-        )
-        self._around.sessions.append(self._session)
-
-    async def command(self, line: bytes, *, timeout: float | None = None, extra: bool = False) -> Answer:
-        """Send `line` and CRLF, read one reply. With `extra`, also what follows within `timeouts.quiet`."""
-        await self.connect()
-        answer = await self._ask(line + CRLF, 1, timeout)
-        if extra and answer.ending is Ending.OPEN:
-            more = await self.settle()
-            answer = Answer(line, answer.replies + more.replies, more.ending if more.closed else Ending.OPEN)
-        return answer
-
-    async def pipeline(self, *lines: bytes, timeout: float | None = None) -> Answer:
-        """Send all `lines` (CRLF added to each) in one write, read as many replies."""
-        await self.connect()
-        return await self._ask(b"".join(line + CRLF for line in lines), len(lines), timeout)
-
-    async def send(self, octets: bytes) -> None:
-        """Send exactly `octets` and read nothing."""
-        await self.connect()
-        try:
-            await self.session.send(octets)
-        except SessionError as error:
-            self._trouble(error)
-
-    async def read(self, count: int = 1, *, timeout: float | None = None) -> Answer:
-        """Read `count` replies to what was sent before."""
-        return await self._collect(b"", count, timeout)
-
-    async def probe(self, octets: bytes, *, within: float | None = None) -> Answer:
-        """Send exactly `octets`; every reply that comes until there is quiet for `within` seconds.
-
-        For questions whose good answer is silence. `within` defaults to `timeouts.quiet`.
-        """
-        await self.connect()
-        try:
-            await self.session.send(octets)
-        except ConnectionLost:
-            return Answer(octets, (), Ending.CLOSED)
-        return await self._until_quiet(octets, within)
-
-    async def settle(self, *, within: float | None = None) -> Answer:
-        """Replies that nobody asked for: all that come until there is quiet. None is the good answer."""
-        return await self._until_quiet(b"", within)
-
-    async def until_closed(self, *, timeout: float | None = None) -> Answer:
-        """All replies until the server closes; SILENT if it does not within `timeout` (`timeouts.reply`)."""
-        wait = self.target.timeouts.reply if timeout is None else timeout
-        replies = tuple(await self.session.until_eof(wait))
-        return Answer(b"", replies, Ending.CLOSED if self.session.eof else Ending.SILENT, wait)
-
-    async def ehlo(self, name: str | None = None) -> Answer:
-        """EHLO (LHLO on an LMTP endpoint); a positive reply sets `extensions`."""
-        return await self._hello("LHLO" if self._around.role is Role.LMTP else "EHLO", name)
-
-    async def helo(self, name: str | None = None) -> Answer:
-        """HELO."""
-        return await self._hello("HELO", name)
-
-    async def _hello(self, verb: str, name: str | None) -> Answer:
-        await self.connect()
-        argument = self.target.client_name if name is None else name
-        asked = f"{verb} {argument}".encode()
-        try:
-            reply = await self.session.ehlo(argument, verb)
-        except SessionError as error:
-            return self._trouble(error, asked)
-        self._ready = self._ready or reply.severity == 2
-        return Answer(asked, (reply,))
-
-    async def starttls(self) -> Answer:
-        """STARTTLS, and the handshake after a 220. What EHLO said is forgotten: say it again."""
-        await self.connect()
-        try:
-            reply = await self.session.starttls()
-        except (ConnectionLost, DeadlineExceeded) as error:
-            return self._trouble(error, b"STARTTLS")
-        if reply.code == 220:
-            self._ready = False
-        return Answer(b"STARTTLS", (reply,))
+    # Steps that lead somewhere
 
     async def auth(self, mechanism: str | None = None, *, password: str | None = None) -> Answer:
         """One AUTH exchange with the target's credentials, to its last reply."""
@@ -275,8 +124,6 @@ class Peer:
             if mechanism in offered:
                 return mechanism
         raise Untested(f"no mechanism that we know is offered: AUTH {' '.join(offered)}")
-
-    # Steps that lead somewhere
 
     async def until_ready(self) -> Extensions:
         """Greeted, EHLO accepted, and STARTTLS done where the endpoint asks for it."""
@@ -406,74 +253,9 @@ class Peer:
         await self.until_data()
         return await self.content(content)
 
-    # Sessions
-
     def new_session(self) -> Peer:
         """Another session with the same server; messages carry the same marker."""
         return Peer(self._around)
-
-    def drop(self) -> None:
-        """Break the connection off with a TCP reset, saying nothing."""
-        self.session.abort()
-
-    async def disconnect(self) -> None:
-        """Close the connection in an orderly way at the TCP level, without QUIT."""
-        await self.session.close()
-
-    async def close(self) -> None:
-        """Close every session of the case. The runner calls this."""
-        for session in self._around.sessions:
-            self._around.replies += session.replies_seen
-            await session.close()
-        self._around.sessions.clear()
-
-    # Below
-
-    async def _ask(self, octets: bytes, count: int, timeout: float | None) -> Answer:
-        try:
-            await self.session.send(octets)
-        except SessionError as error:
-            return self._trouble(error, octets)
-        return await self._collect(octets, count, timeout)
-
-    async def _collect(self, asked: bytes, count: int, timeout: float | None) -> Answer:
-        replies: list[Reply] = []
-        try:
-            while len(replies) < count:
-                replies.append(await self.session.read_reply(timeout))
-        except NotSmtp:
-            raise
-        except SessionError as error:
-            return self._trouble(error, asked, tuple(replies), timeout)
-        return Answer(asked, tuple(replies))
-
-    def _trouble(
-        self,
-        error: SessionError,
-        asked: bytes = b"",
-        replies: tuple[Reply, ...] = (),
-        wait: float | None = None,
-    ) -> Answer:
-        """A close or a silence: run again the first time, the Answer the second time."""
-        if not isinstance(error, ConnectionLost | DeadlineExceeded):
-            raise error
-        if not self._around.last_attempt:
-            raise TryAgain(str(error)) from error
-        waited = self.target.timeouts.reply if wait is None else wait
-        ending = Ending.CLOSED if isinstance(error, ConnectionLost) else Ending.SILENT
-        return Answer(asked, replies, ending, waited)
-
-    async def _until_quiet(self, asked: bytes, within: float | None) -> Answer:
-        wait = self.target.timeouts.quiet if within is None else within
-        replies: list[Reply] = []
-        try:
-            while len(replies) < MAX_STRAY:
-                replies.append(await self.session.read_reply(wait))
-        except DeadlineExceeded:
-            pass
-        except ConnectionLost:
-            return Answer(asked, tuple(replies), Ending.CLOSED)
-        return Answer(asked, tuple(replies), Ending.OPEN if replies else Ending.SILENT, wait)
 
 
 def _fixture(value: str | None, key: str) -> str:

@@ -35,8 +35,8 @@ from smtpbench.conformance import (
     single,
 )
 from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.conversation import Surroundings
 from smtpbench.conformance.model import Catalogue
-from smtpbench.conformance.peer import Surroundings
 from smtpbench.conformance.reference import REFERENCE_TIMEOUTS, reference
 from smtpbench.errors import Unreachable
 from smtpbench.lab.workspace import Workspace
