@@ -11,6 +11,9 @@ from smtpbench.conformance import (
     DELIVERED,
     RECIPIENT,
     Answer,
+    Delivery,
+    Expectation,
+    Message,
     Observation,
     Peer,
     all_of,
@@ -34,13 +37,15 @@ PAUSE = 0.05  # seconds between octets that shall be read one by one, on a loopb
 EDGES = (4096, 8192, 65536)  # sizes of read buffers in common use, in octets
 END = b"\r\n.\r\n"
 
-accepted = sequence(severity(2), codes(221)) | sequence(severity(2))
+accepted: Expectation[Delivery] = sequence(severity(2), codes(221)) | sequence(severity(2))
 whole = each_message(
     "in each message delivered all that was sent",
     that("all that was sent", lambda message: message.holds(b"Subject: smuggled")),
 )
-not_delivered = that("nothing delivered", lambda delivery: not delivery.arrived)
-dropped = that("the connection closed without a reply", lambda answer: answer.closed and not answer.replies)
+not_delivered: Expectation[Delivery] = that("nothing delivered", lambda delivery: not delivery.arrived)
+dropped: Expectation[Delivery] = that(
+    "the connection closed without a reply", lambda answer: answer.closed and not answer.replies
+)
 
 
 async def bait(peer: Peer, looks_like_the_end: bytes) -> Observation:
@@ -135,7 +140,9 @@ async def end_of_data_in_single_octets(peer: Peer) -> Observation:
     await peer.send(content.removesuffix(b"\r\n"))
     early = [await peer.probe(bytes([octet]), within=PAUSE) for octet in END[:-1]]
     last = taken(await peer.delivery(END[-1:]))
-    arrived = that("the message", lambda delivery: any(item.holds(b"text\r\n") for item in delivery.messages))
+    arrived: Expectation[Delivery] = that(
+        "the message", lambda delivery: any(item.holds(b"text\r\n") for item in delivery.messages)
+    )
     return all_of(*(expect(answer, silence) for answer in early), expect(last, accepted & arrived))
 
 
@@ -160,6 +167,6 @@ def filled(peer: Peer, size: int) -> bytes:
 async def dots_at_the_edges_of_buffers(peer: Peer) -> Observation:
     """Lines that begin with a dot do not end the data wherever the edge of a read buffer cuts them."""
     dots = b".\r\n.x\r\n" * (max(EDGES) // 9 + 1000)  # 9 octets as sent, so every cut occurs
-    tail = that("the last line", lambda message: message.holds(b"\r\ntail\r\n"))
+    tail: Expectation[Message] = that("the last line", lambda message: message.holds(b"\r\ntail\r\n"))
     delivery = taken(await peer.delivered(peer.marked_body(dots + b"tail\r\n")))
     return expect(delivery, accepted & each_message("in each message delivered the last line", tail))
