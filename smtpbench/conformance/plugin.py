@@ -23,7 +23,7 @@ from smtpbench.conformance.discovery import ordered
 from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.delivery.observers import Observer, open_observer
-from smtpbench.errors import EXIT_INCONCLUSIVE, SmtpbenchError
+from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.target import Target
@@ -65,8 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = config.stash[_CLOSING] = contextlib.ExitStack()
     try:
         target = stack.enter_context(open_target(spec, options))
-    except SmtpbenchError as error:
+    except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+    except SmtpbenchError as error:
+        pytest.exit(str(error), returncode=error.exit_code)
     strict, slow = config.getoption("--smtp-strict"), config.getoption("--smtp-slow")
     config.stash[SETTINGS] = Settings(target, spec, strict=strict, slow=slow)
 
@@ -174,7 +176,7 @@ async def smtp_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
             settings.bench = await _set_up(settings, request.session, stack)
         except SmtpbenchError as error:
             settings.trouble = error
-            pytest.exit(f"{error}", returncode=EXIT_INCONCLUSIVE)
+            pytest.exit(str(error), returncode=error.exit_code)
         yield settings.bench
 
 

@@ -174,4 +174,4 @@ def test_plain_pytest_with_an_unusable_target(
     refused.stderr.fnmatch_lines(["ERROR: 192.0.2.1 is not a loopback address*"])
     dead = pytester.runpytest_subprocess(f"--smtp-target=smtp://127.0.0.1:{unused_tcp_port}", root)
     assert dead.ret == 3
-    dead.stdout.fnmatch_lines(["*cannot connect*"])
+    dead.stderr.fnmatch_lines(["*cannot connect*"])
