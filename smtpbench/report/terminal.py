@@ -6,6 +6,7 @@ import io
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,8 @@ _STYLES = {
 }
 _TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 SUMMARY_WIDTH = 110
+_INDENT = (0, 0, 0, 4)
+_LONGEST = 200  # characters of one text of a finding
 
 
 def render_terminal(result: Result | Run) -> RenderableType:
@@ -56,7 +59,7 @@ def _conformance(result: ConformanceResult) -> list[RenderableType]:
         Text(f"{result.coverage.tested} of {result.coverage.requirements} requirements tested", "dim"),
     ]
     if found := digest.findings(result):
-        parts += [Text(), _findings_table(found)]
+        parts += [line for case in found for line in _finding(case)]
     if reasons := digest.untested_reasons(result):
         parts += [Text(), Text("untested", _STYLES[Verdict.UNTESTED])]
         parts += [Text(f"  {count:>3}  {visible(reason)}", "dim") for reason, count in reasons]
@@ -79,20 +82,28 @@ def _counts(result: ConformanceResult) -> Text:
     return line
 
 
-def _findings_table(found: list[CaseResult]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=False)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("case", ratio=2, overflow="fold")
-    table.add_column("level", no_wrap=True)
-    table.add_column("expected", ratio=2, overflow="fold")
-    table.add_column("observed", ratio=2, overflow="fold")
-    for case in found:
-        observed = case.reason or case.observed if case.verdict is Verdict.ERROR else case.observed
-        table.add_row(
-            Text(case.verdict.value, _STYLES[case.verdict]),
-            *(Text(visible(cell)) for cell in (case.id, case.level, case.expected, observed)),
-        )
-    return table
+def _finding(case: CaseResult) -> list[RenderableType]:
+    """What was asked, expected and seen, long texts cut: the other forms of the report have them whole."""
+    style = _STYLES[case.verdict]
+    seen = {"expected": case.expected, "observed": case.observed}
+    if case.reason:
+        seen["reason"] = case.reason
+    return [
+        Text(),
+        Text.assemble(
+            (f"{digest.MARKS[case.verdict]} {case.verdict.value}  ", style), (visible(case.id), "bold")
+        ),
+        Padding(Text(f"{visible(case.title)} ({case.level}, {digest.place(case)})"), _INDENT),
+        *(
+            Padding(Text.assemble((f"{name}: ", "dim"), _shortened(visible(value))), _INDENT)
+            for name, value in seen.items()
+            if value
+        ),
+    ]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _load(result: LoadResult, name: str) -> list[RenderableType]:
@@ -101,12 +112,14 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
         _heading("Load", name, digest.conclude_load(result)),
         *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
         Text(
-            f"{number(rates.accepted_per_s)} messages/s accepted, {number(rates.offered_per_s)} offered   "
             f"{number(totals.accepted)} accepted, {number(totals.rejected_4xx)} × 4yz, "
             f"{number(totals.rejected_5xx)} × 5yz, {number(totals.dropped)} dropped, "
             f"{number(totals.timeouts)} timed out"
-            f"{f', {number(totals.missed)} not sent in time' if totals.missed else ''}"
-            f"   {number(totals.sessions)} sessions"
+        ),
+        Text(
+            f"{number(rates.offered_per_s)} messages/s offered"
+            f"{f', {number(totals.missed)} not sent in time' if totals.missed else ''}, "
+            f"{number(totals.sessions)} sessions"
         ),
     ]
     if digest.phases(result):
