@@ -1,11 +1,19 @@
 """A receiver that tests talk to in memory: octets in, reply lines out, deliveries kept."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
+import uvloop
 
 from smtpbench.server import Receiver, ServerConfig
 from smtpbench.server.dialogue import Deliver
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """The server runs on either loop, and their TLS and transports differ: test both."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -13,8 +21,8 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 class Talk:
     """One session. `say` gives back what the receiver sent; `stored` are its copies; `works`: stores work."""
 
-    def __init__(self, receiver_class=Receiver, *, client="127.0.0.1", tls=False, works=True, **config):
-        self.receiver = receiver_class(ServerConfig(**config), client=client, tls=tls, now=lambda: NOON)
+    def __init__(self, receiver_class=Receiver, *, client="127.0.0.1", encrypted=False, works=True, **config):
+        self.receiver = receiver_class(ServerConfig(**config), client=client, tls=encrypted, now=lambda: NOON)
         self.works = works
         self.stored = []
         self.greeting = self.receiver.greeting()

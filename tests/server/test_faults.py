@@ -1,0 +1,195 @@
+"""Every fault does something, and nothing but: it differs from the strict receiver, and it raises nothing."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from smtpbench.errors import UsageError
+from smtpbench.server import FAULTS, Receiver
+from smtpbench.server.dialogue import Close, StartTls
+from smtpbench.server.faults import with_faults
+from smtpbench.target import Role
+
+HELLO = b"EHLO client.example.org\r\n"
+MAIL = b"MAIL FROM:<sender@example.org>\r\n"
+RCPT = b"RCPT TO:<alice@example.com>\r\n"
+BEGIN = HELLO + MAIL + RCPT
+HEADER = b"Date: Sun, 01 Mar 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nSubject: x\r\n\r\n"
+
+
+def data(content):
+    return BEGIN + b"DATA\r\n" + content + b".\r\n"
+
+
+COMMANDS = [
+    *(b"NOOP", b"HELP", b"RSET", b"VRFY alice", b"EXPN alice", b"MAIL FROM:<>", b"VRFY random", b"QUIT"),
+    *(b"noop", b"NOOP x", b"NOOP ", b"FOOBAR", b"XNOSUCH", b"TURN", b"RSET x", b"DATA x", b"QUIT x", b"VRFY"),
+    *(b"", b"EHLO", b"HELO", b"HELO a", b"NOOP \x07", b"DATA", b"RCPT TO:<alice@example.com>"),
+    *(b"EHLO [127.0.0.1]", b"EHLO [::1]", b"EHLO bad_arg!", b"EHLO other.example", b"EHLO " + b"d" * 100),
+]  # fmt: skip
+SENDERS = [
+    *(b"<>", b"<a@b>", b"a@b", b" <a@b>", b"<a@b>junk", b"<a@b", b"<.a@b>", b"<u@[300.1.1.1]>", b"<u@a_b>"),
+    *(b"<a\x01@b>", b"<@x:a@b>", b"<@x a@b>", b"<a!b@c>", b"<u@[1.2.3.4]>", b"<u@[IPv6:::1]>"),
+    *(b"<a@b> X=1", b"<a@b> =x", b"<a@b> BODY=9BIT", b"<a@b> SIZE=99999999", b"<a@b> size=1"),
+    *(b'<"a b"@c>', "<é@x>".encode(), b"<" + b"x" * 50 + b"@y>", b"<a@" + b"d" * 70 + b">"),
+    b"<a@" + b"d" * 150 + b">",
+]  # fmt: skip
+RECIPIENTS = [
+    *(b"<Postmaster>", b"<postmaster@example.com>", b"<PostMaster@example.com>", b"<alice@EXAMPLE.com>"),
+    *(b"alice@example.com", b"<no@example.com>", b"<no@x.example>", b"<@a,@b:alice@example.com>"),
+    *(b"<>", b"<a@b> X=1", b'<"alice"@example.com>'),
+]  # fmt: skip
+CONTENTS = [
+    b"",
+    b"..dot\r\n.dot\r\n...\r\n",
+    b"a\x01b\r\nblank \r\nFrom x\r\n" + b"\xff\r\n",
+    b"x" * 600 + b"\r\n",
+    b"x" * 1_200 + b"\r\n",
+    b"x" * 70_000 + b"\r\n",
+    b"x" * 120_000 + b"\r\n",
+    b"Subject: no date\r\n\r\n",
+    b"Date: x\r\nResent-To: a@b\r\n\r\n",
+    b"Date: x\r\nReceived: odd\r\nReceived: from a by b; x\r\n\r\n",
+    b"Received: from a by b; x\r\n" * 50 + b"\r\n",
+    b"Received: from a by b; x\r\n" * 150 + b"\r\n",
+    *(b"a%sMAIL FROM:<>\r\n" % end for end in (
+        b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n.\r", b"\r.\n",
+        b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n",
+    )),
+]  # fmt: skip
+
+# Each probe is a session: the segments that are fed, one at a time.
+PROBES = [
+    [b"NOOP\n"],
+    [b"NOOP\r"],
+    [b"NOOP\r\r\n"],
+    [b"NOOP", b"\r\n"],
+    [b"NOOP " + b"x" * 300 + b"\r\n"],
+    [b"NOOP " + b"x" * 5_000 + b"\r\nNOOP\r\n"],
+    *([command + b"\r\n"] for command in COMMANDS),
+    *([HELLO, command + b"\r\n"] for command in COMMANDS),
+    *([BEGIN, command + b"\r\n", b"DATA\r\n"] for command in COMMANDS),
+    [b"RCPT TO:<alice@example.com>\r\n", HELLO, MAIL],
+    [HELLO, b"EHLO other.example\r\n", MAIL],
+    [b"HELO a\r\n", b"MAIL FROM:<> SIZE=1\r\n"],
+    [HELLO, b"MAIL\r\n"],
+    *([HELLO + b"MAIL FROM:" + sender + b"\r\n", RCPT] for sender in SENDERS),
+    [HELLO, b"MAIL FROM :<a@b>\r\n"],
+    [HELLO, b"MAIL from:<a@b>\r\n"],
+    [HELLO + MAIL, b"RCPT\r\n"],
+    *([HELLO + MAIL + b"RCPT TO:" + recipient + b"\r\n", b"DATA\r\n", b".\r\n"] for recipient in RECIPIENTS),
+    [HELLO + MAIL + b"RCPT TO:<@a:Alice+MiXeD@example.com>\r\n", b"DATA\r\n.\r\n"],
+    [BEGIN + RCPT + MAIL, b"RCPT TO:<bob@example.com>\r\nDATA\r\n", b"x\r\n.\r\n"],
+    [BEGIN, b"RCPT TO:<no@x.example>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n", HEADER + b".\r\n"],
+    [HELLO + MAIL, b"RCPT TO:<alice@example.com>\r\n" * 130, b"DATA\r\n"],
+    [HELLO + MAIL + b"DATA\r\n", b"x\r\n.\r\n"],
+    [data(HEADER), b"RCPT TO:<bob@example.com>\r\n", MAIL],
+    [BEGIN + b"DATA\r\n", HEADER, b".\r", b"\n"],
+    *([data(content)] for content in CONTENTS),
+    [BEGIN + b"DATA\r\n", b"half a message\r\n"],
+    [HELLO + b"MAIL FROM:<> SIZE=10\r\n" + RCPT + b"DATA\r\n", HEADER + b".\r\n"],
+    [HELLO + b"BDAT 6\r\nNOOP\r\n"],
+    [BEGIN + b"BDAT 6 LAST\r\na\r\n..b"],
+    [BEGIN, b"STARTTLS\r\nNOOP\r\n", b"MAIL FROM:<>\r\nDATA\r\n", b"x\r\n.\r\n", HELLO + b"STARTTLS\r\n"],
+    [HELLO, b"AUTH PLAIN AGFsaWNlAHdyb25n\r\n"],
+    [HELLO, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"],
+    [BEGIN, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"],
+]  # fmt: skip
+ROLES = {
+    Role.MX: PROBES,
+    Role.SUBMISSION: [[HELLO, MAIL]],
+    Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"]],
+}
+
+
+def observed(receiver_class, new_talk, tls_context, role, probe):
+    """All that a client and a mailbox see of a session; what is random in it blanked."""
+    talk = new_talk(receiver_class, role=role, users={"alice": "secret"}, auth_in_clear=True, tls=tls_context)
+    said = [talk.greeting]
+    for segment in probe:
+        if isinstance(talk.receiver.action, Close):
+            break
+        said.append(talk.say(segment))
+        if isinstance(talk.receiver.action, StartTls):
+            said.append(talk.receiver.tls_started())
+    closed = isinstance(talk.receiver.action, Close)
+    gone = talk.receiver.disconnected()
+    said.append(b"" if closed else talk.receiver.shut_down())
+    stored = [(*copy.recipients, re.sub(rb"\bid \w+", b"", copy.content)) for copy in (*talk.stored, *gone)]
+    return said, closed, stored
+
+
+@pytest.fixture(scope="module")
+def tls_context():
+    """Stands for a TLS context: a receiver only asks whether there is one."""
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+@pytest.fixture(scope="module")
+def strict(new_talk, tls_context):
+    return {
+        (role, index): observed(Receiver, new_talk, tls_context, role, probe)
+        for role, probes in ROLES.items()
+        for index, probe in enumerate(probes)
+    }
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_shows(name, new_talk, tls_context, strict):
+    faulty = with_faults([name])
+    assert any(
+        observed(faulty, new_talk, tls_context, role, probe) != strict[role, index]
+        for role, probes in ROLES.items()
+        for index, probe in enumerate(probes)
+    )
+
+
+def test_the_strict_receiver_is_the_same_every_time(new_talk, tls_context, strict):
+    assert strict == {
+        (role, index): observed(Receiver, new_talk, tls_context, role, probe)
+        for role, probes in ROLES.items()
+        for index, probe in enumerate(probes)
+    }
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_each_fault_says_what_it_is(fault):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", fault.name)
+    assert fault.summary
+    assert fault.requirements
+    assert all(re.fullmatch(r"[A-Z0-9]+-([A-D]-)?\d+", row) for row in fault.requirements)
+    assert issubclass(fault.mixin, Receiver)
+
+
+def test_faults_combine(new_talk):
+    talk = new_talk(with_faults(["two-replies-to-noop", "quit-250", "no-received"]))
+    assert talk.codes(b"NOOP\r\n") == [250, 250]
+    assert talk.send(b"x\r\n") == [354, 250]
+    assert talk.stored[0].content == b"Return-Path: <sender@example.org>\r\nx\r\n"
+    assert talk.codes(b"QUIT\r\n") == [250]
+
+
+def test_no_fault_is_the_strict_receiver():
+    assert with_faults([]) is Receiver
+
+
+def test_an_unknown_fault_is_named():
+    with pytest.raises(UsageError, match="unknown fault no-such, nor-this"):
+        with_faults(["no-received", "no-such", "nor-this"])
+
+
+def test_two_faults_with_one_helper_are_refused():
+    with pytest.raises(UsageError, match="cannot be combined"):
+        with_faults(["mail-needs-no-brackets", "rcpt-needs-no-brackets"])
+
+
+def test_there_are_faults_enough_and_the_registry_is_complete_on_import():
+    code = "from smtpbench.server import FAULTS; print(len(FAULTS))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) == len(FAULTS) >= 75
