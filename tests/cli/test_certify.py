@@ -60,7 +60,7 @@ def run(out: Path | None, **options: object) -> int:
 def test_the_embedded_server_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = certify(
         "embedded",
-        select=["rfc5321.session.noop*"],
+        select=["rfc5321.noop.*"],
         users=2,
         run_time="1s",
         threshold=["accepted > 0"],
