@@ -1,0 +1,132 @@
+"""The proof matrix: what it demands, and that real cases meet it for real faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from smtpbench.conformance.discovery import load_cases
+from smtpbench.conformance.model import find_cases
+from smtpbench.conformance.proof import (
+    Explanation,
+    Row,
+    Run,
+    Subject,
+    judge,
+    load_explanations,
+    prove,
+    run_fault,
+    subjects,
+    unknown_faults,
+    unused_faults,
+)
+from smtpbench.errors import UsageError
+from smtpbench.lab.workspace import Workspace
+from smtpbench.server import FAULTS
+
+FAULT = "rset-closes"
+ABOUT = FAULTS[FAULT].requirements[0]
+NAMED = Subject("a.named", ("T-1",), (FAULT,))
+SAME_ROW = Subject("a.same-row", (ABOUT,), ())
+OTHER = Subject("a.other", ("T-2",), ("noop-resets",))
+ALL = (NAMED, SAME_ROW, OTHER)
+
+
+def row(*red: str, explained: str | None = None, **more: dict[str, str]) -> Row:
+    explanations = [Explanation(fault=FAULT, cases=[explained], reason="…")] if explained else []
+    return judge(Run(FAULT, red=dict.fromkeys(red, "seen"), **more), ALL, explanations)  # type: ignore[arg-type]
+
+
+def test_the_named_case_must_turn_red() -> None:
+    assert row("a.named").holds
+    assert row("a.named").named == ("a.named",)
+    assert not row().holds
+    assert row().green == ("a.named",)
+
+
+def test_another_case_must_not() -> None:
+    assert row("a.named", "a.other").unrelated == ("a.other",)
+    assert not row("a.named", "a.other").holds
+    assert row("a.named", "a.same-row").related == ("a.same-row",)
+    assert row("a.named", "a.same-row").holds
+    assert row("a.named", "a.other", explained="a.o*").holds
+    assert not row("a.named", "a.other", explained="b.*").holds
+
+
+def test_errors_and_trouble_break_the_line() -> None:
+    assert not row("a.named", errors={"a.other": "ZeroDivisionError"}).holds
+    assert not judge(Run(FAULT, trouble="no server"), ALL, []).holds
+
+
+def test_without_a_fault_all_must_be_green() -> None:
+    assert judge(Run(None), ALL, []).holds
+    assert judge(Run(None, red={"a.other": "seen"}), ALL, []).unrelated == ("a.other",)
+    assert not judge(Run(None, red={"a.other": "seen"}), ALL, []).holds
+
+
+def test_names_of_faults() -> None:
+    assert unknown_faults([*ALL, Subject("a.typo", (), ("rset-close",))]) == ["a.typo: rset-close"]
+    assert set(unused_faults(ALL)) == set(FAULTS) - {FAULT, "noop-resets"}
+    assert unknown_faults(subjects(load_cases(find_cases()))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[[explained]]\nfault = "x"\ncases = []\nreason = "y"\n', "unknown fault x"),
+        ('[[explained]]\nfault = "rset-closes"\n', "2 validation errors"),
+        ("x = [", "Invalid value"),
+    ],
+)
+def test_mistakes_in_explanations(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "proof.toml").write_text(text)
+    with pytest.raises(UsageError, match=rf"proof\.toml: {complaint}"):
+        load_explanations(tmp_path)
+
+
+def test_our_explanations_are_readable() -> None:
+    assert load_explanations(find_cases()) is not None
+
+
+CASES = '''
+from smtpbench.conformance import *
+
+@case("T-1", broken_by="noop-not-recognised")
+async def noop(peer):
+    """NOOP is answered 250."""
+    return expect(await peer.command(b"NOOP"), codes(250))
+
+@case("T-1", broken_by="rset-closes")
+async def blind(peer):
+    """Says that it turns red, and does not look."""
+    return expect(await peer.command(b"NOOP"), any_reply)
+
+@case("T-3", broken_by="noop-not-recognised", after=noop)
+async def later(peer):
+    """Comes after another."""
+    return expect(await peer.command(b"NOOP"), codes(250))
+'''
+
+
+async def test_a_run_with_a_fault(case_folder: Callable[[str], Path], place: Workspace) -> None:
+    root = case_folder(CASES)
+    cases = load_cases(root)
+    assert await run_fault(root, cases, place, None) == Run(None)
+    run = await run_fault(root, cases, place, "noop-not-recognised")
+    assert list(run.red) == ["group.noop"]
+    assert run.untested == {"group.later": "group.noop is fail"}
+    assert not judge(run, subjects(cases), []).holds  # `later` names the fault and could not be asked
+
+
+def test_the_matrix_in_worker_processes(case_folder: Callable[[str], Path]) -> None:
+    root = case_folder(CASES)
+    told: list[str | None] = []
+    faults = [None, "noop-not-recognised", "rset-closes"]
+    runs = prove(root, faults, workers=2, on_run=lambda run: told.append(run.fault))
+    assert [run.fault for run in runs] == faults
+    assert sorted(told, key=str) == sorted(faults, key=str)
+    rows = [judge(run, subjects(load_cases(root)), []) for run in runs]
+    assert rows[0].holds
+    assert rows[2].green == ("group.blind",)
