@@ -34,9 +34,10 @@ class AcceptsCr(Receiver):
         if self.cr_was_last and self.input[:1] == b"\n":
             del self.input[:1]
         self.cr_was_last = False
-        end = self.input.find(b"\r")
-        if end < 0:
+        match = re.search(rb"\r(?!\r)", self.input)  # CR CR LF is the matter of another fault
+        if match is None:
             return None
+        end = match.start()
         self.cr_was_last = end + 1 == len(self.input)
         return end, (end + 2 if self.input[end + 1 : end + 2] == b"\n" else end + 1)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 from smtpbench.server.receiver import Receiver
-from smtpbench.wire.parse import Command, CommandError
+from smtpbench.wire.parse import OBSOLETE, Command, CommandError
 from smtpbench.wire.state import Verb
 
 WORD = re.compile(rb"[A-Za-z]+")
+# Verbs that are not unknown, only not ours: obsolete ones, and those of extensions that are not offered.
+FOREIGN = OBSOLETE | {b"ETRN", b"ATRN", b"BURL"}
 
 
 def verb_of(line: bytes) -> bytes:
@@ -19,7 +21,7 @@ def verb_of(line: bytes) -> bytes:
 def is_unknown_verb(line: bytes) -> bool:
     """Whether a line begins with a word that could be a verb and is none, ``X…`` excepted."""
     word = verb_of(line)
-    known = word in {verb.encode() for verb in Verb} | {b"SEND", b"SOML", b"SAML", b"TURN"}
+    known = word in FOREIGN or word in {verb.encode() for verb in Verb}
     return bool(WORD.fullmatch(word)) and not known and not word.startswith(b"X")
 
 
