@@ -9,6 +9,7 @@ from smtpbench.server.config import ServerConfig
 from smtpbench.server.faults.registry import fault
 from smtpbench.server.receiver import Receiver, Refusal
 from smtpbench.server.store import Copy
+from smtpbench.server.store import Copy
 from smtpbench.wire.grammar import NULL_PATH, Path
 from smtpbench.wire.parse import Command, CommandError
 from smtpbench.wire.state import State, Verb
@@ -177,7 +178,10 @@ class QuotedFormsDiffer(Receiver):
 
 @fault("unknown-recipient-accepted", "5321-C-41")
 class UnknownRecipientAccepted(Receiver):
-    """A recipient who does not exist is accepted."""
+    """A recipient who does not exist is accepted, and the message for it is lost."""
+
+    def copies(self, transaction: Transaction, content: bytes) -> tuple[Copy, ...]:
+        return tuple(copy for copy in super().copies(transaction, content) if copy.mailbox != "unknown")
 
     def resolve(self, path: Path) -> Recipient | Refusal:
         recipient = super().resolve(path)
