@@ -1,8 +1,8 @@
 """aiosmtpd in a process of its own: ``python -m smtpbench.lab.embedded FOLDER``.
 
-aiosmtpd is a library; what it leaves to its user is here and no more: which recipients exist, who may log
-in, and a final delivery that stores the octets that aiosmtpd gives us. Nothing is added to a message, so
-what a message lacks (a Received line), aiosmtpd did not write.
+aiosmtpd is a library. What it leaves to its user is here and no more: which recipients exist, who may log
+in, and a final delivery that puts the trace header of RFC 5321 §4.4 on top of the octets that aiosmtpd
+gives us and stores them. So what a verdict finds wrong is aiosmtpd's doing, not that of its user.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import secrets
 import ssl
 import sys
 import warnings
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from smtpbench.lab.workspace import (
     server_context,
 )
 from smtpbench.server.store import Copy, MaildirStore
+from smtpbench.server.trace import Stamp, address_literal, protocol_token, return_path
 from smtpbench.target import Role
 
 BACKLOG = 1024  # connections a load run opens at once; asyncio's 100 would measure the kernel's queue
@@ -59,11 +62,36 @@ class Mailboxes:
         """Store one copy for each recipient; 250 only when all of them are on disk."""
         content = envelope.content
         assert isinstance(content, bytes)  # decode_data is off
-        sender = (envelope.mail_from or "").encode("utf-8", "surrogateescape")
-        recipients = tuple(address.encode("utf-8", "surrogateescape") for address in envelope.rcpt_tos)
-        copies = [Copy(MAILDIR, sender, recipients, content)] * len(recipients)
+        sender = _octets(envelope.mail_from or "")
+        recipients = tuple(map(_octets, envelope.rcpt_tos))
+        stamp = _stamp(session)
+        paths = [path if b"@" in path else path + b"@" + DOMAIN.encode() for path in recipients]
+        copies = [
+            Copy(MAILDIR, sender, (path,), return_path(sender) + stamp.line(path) + content) for path in paths
+        ]
         stored = await asyncio.to_thread(self._store.deliver, copies)
         return "250 OK" if all(stored) else "451 Cannot store the message"
+
+
+def _octets(address: str) -> bytes:
+    """An address as it came over the wire; aiosmtpd writes the null reverse-path as "<>"."""
+    return b"" if address == "<>" else address.encode("utf-8", "surrogateescape")
+
+
+def _stamp(session: Session) -> Stamp:
+    protocol = protocol_token(
+        lmtp=False,
+        extended=session.extended_smtp,
+        tls=session.ssl is not None,
+        authenticated=bool(session.authenticated),
+        utf8=False,
+    )
+    client = address_literal(str(session.peer[0] if session.peer else HOST))
+    return Stamp(session.host_name or client, client, SERVER_NAME, protocol, secrets.token_hex(8), _now())
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
 
 
 class Login:
