@@ -9,7 +9,6 @@ from smtpbench.server.config import ServerConfig
 from smtpbench.server.faults.registry import fault
 from smtpbench.server.receiver import Receiver, Refusal
 from smtpbench.server.store import Copy
-from smtpbench.server.store import Copy
 from smtpbench.wire.grammar import NULL_PATH, Path
 from smtpbench.wire.parse import Command, CommandError
 from smtpbench.wire.state import State, Verb
