@@ -9,7 +9,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 
-from smtpbench.server.config import ServerConfig
+from smtpbench.server.config import KEYWORDS, ServerConfig
 from smtpbench.server.dialogue import MAX_AUTH_LINE, Dialogue, StartTls
 from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, malformed
 from smtpbench.server.trace import address_literal
@@ -71,6 +71,7 @@ class SessionCommands(Dialogue):
         self.authenticated: str | None = None
         self.transaction: Transaction | None = None
         self._exchange: Exchange | None = None
+        self._parameters: frozenset[str] = frozenset()
 
     @property
     def lmtp(self) -> bool:
@@ -105,12 +106,8 @@ class SessionCommands(Dialogue):
         return parse_command(line, known=self.known_parameters(), utf8=utf8)
 
     def known_parameters(self) -> frozenset[str]:
-        """The MAIL and RCPT parameters that the client may use."""
-        if not self.extended:
-            return frozenset()
-        return frozenset().union(
-            *(PARAMETERS_OF.get(line.partition(" ")[0], frozenset()) for line in self.keywords())
-        )
+        """The MAIL and RCPT parameters of the extensions that the last EHLO listed."""
+        return self._parameters
 
     def refuse(self, error: CommandError) -> None:
         """Answer a line that is no command."""
@@ -212,6 +209,8 @@ class SessionCommands(Dialogue):
         self.forget_transaction()
         self.helo = command.argument.decode("ascii")
         self.extended = extended
+        listed = [line.partition(" ")[0] for line in self.keywords()] if extended else []
+        self._parameters = frozenset().union(*(PARAMETERS_OF.get(name, frozenset()) for name in listed))
         self.advance(command.verb)
 
     def hello_text(self) -> str:
@@ -221,7 +220,7 @@ class SessionCommands(Dialogue):
     def keywords(self) -> list[str]:
         """The EHLO keyword lines as of now."""
         lines = []
-        for keyword in _KEYWORD_ORDER:
+        for keyword in KEYWORDS:
             if keyword in self.config.extensions and self.offers(keyword):
                 lines.append(keyword + self.keyword_value(keyword))
         return lines
@@ -334,6 +333,7 @@ class SessionCommands(Dialogue):
         self.state = State.START
         self.helo = ""
         self.extended = False
+        self._parameters = frozenset()
         self.authenticated = None
 
     # AUTH
@@ -385,20 +385,3 @@ def _decode(line: bytes) -> bytes:
         return base64.b64decode(line, validate=True)
     except binascii.Error:
         raise malformed("base64") from None
-
-
-_KEYWORD_ORDER = (
-    "PIPELINING",
-    "SIZE",
-    "8BITMIME",
-    "SMTPUTF8",
-    "CHUNKING",
-    "BINARYMIME",
-    "ENHANCEDSTATUSCODES",
-    "DSN",
-    "STARTTLS",
-    "AUTH",
-    "HELP",
-    "EXPN",
-    "VRFY",
-)

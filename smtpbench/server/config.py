@@ -9,23 +9,22 @@ from typing import Literal
 
 from smtpbench.target import Role
 
-ALL_EXTENSIONS = frozenset(
-    {
-        "PIPELINING",
-        "SIZE",
-        "8BITMIME",
-        "SMTPUTF8",
-        "CHUNKING",
-        "BINARYMIME",
-        "ENHANCEDSTATUSCODES",
-        "DSN",
-        "STARTTLS",
-        "AUTH",
-        "HELP",
-        "EXPN",
-        "VRFY",
-    }
+KEYWORDS = (  # in the order in which EHLO lists them
+    "PIPELINING",
+    "SIZE",
+    "8BITMIME",
+    "SMTPUTF8",
+    "CHUNKING",
+    "BINARYMIME",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
+    "STARTTLS",
+    "AUTH",
+    "HELP",
+    "EXPN",
+    "VRFY",
 )
+ALL_EXTENSIONS = frozenset(KEYWORDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ def data(content):
 
 COMMANDS = [
     *(b"NOOP", b"HELP", b"RSET", b"VRFY alice", b"EXPN alice", b"MAIL FROM:<>", b"VRFY random", b"QUIT"),
+    b"EXPN random",
     *(b"noop", b"NOOP x", b"NOOP ", b"FOOBAR", b"XNOSUCH", b"TURN", b"RSET x", b"DATA x", b"QUIT x", b"VRFY"),
     *(b"", b"EHLO", b"HELO", b"HELO a", b"NOOP \x07", b"DATA", b"RCPT TO:<alice@example.com>"),
     *(b"EHLO [127.0.0.1]", b"EHLO [::1]", b"EHLO bad_arg!", b"EHLO other.example", b"EHLO " + b"d" * 100),
@@ -76,6 +77,7 @@ PROBES = [
     [b"HELO a\r\n", b"MAIL FROM:<> SIZE=1\r\n"],
     [HELLO, b"MAIL\r\n"],
     *([HELLO + b"MAIL FROM:" + sender + b"\r\n", RCPT] for sender in SENDERS),
+    [HELLO, b"MAIL FROM:<>\r\n" + b"RCPT TO:<postmaster@example.com>\r\n"],
     [HELLO, b"MAIL FROM :<a@b>\r\n"],
     [HELLO, b"MAIL from:<a@b>\r\n"],
     [HELLO + MAIL, b"RCPT\r\n"],
@@ -106,7 +108,14 @@ ROLES = {
 
 def observed(receiver_class, new_talk, tls_context, role, probe):
     """All that a client and a mailbox see of a session; what is random in it blanked."""
-    talk = new_talk(receiver_class, role=role, users={"alice": "secret"}, auth_in_clear=True, tls=tls_context)
+    talk = new_talk(
+        receiver_class,
+        role=role,
+        users={"alice": "secret"},
+        auth_in_clear=True,
+        tls=tls_context,
+        max_recipients=125,
+    )
     said = [talk.greeting]
     for segment in probe:
         if isinstance(talk.receiver.action, Close):
