@@ -138,10 +138,15 @@ class Bench:
             expected=observation.expected,
             observed=observation.observed,
             reason=error or observation.reason,
-            repro=f"smtpbench conform {shlex.quote(self.spec)} --select {shlex.quote(case.id)}"
-            if self.spec
-            else "",
+            repro=rerun(self.spec, case.id),
         )
+
+
+def rerun(spec: str, *ids: str) -> str:
+    """The command line that runs `ids` again against the target that the user called `spec`."""
+    if not spec:
+        return ""
+    return shlex.join(["smtpbench", "conform", spec, *(word for key in ids for word in ("--select", key))])
 
 
 def _main_role(target: Target) -> Role:

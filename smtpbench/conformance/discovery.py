@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 from smtpbench.conformance.cases import Case
 from smtpbench.errors import SmtpbenchError, UsageError
@@ -71,12 +72,24 @@ def ordered(cases: Iterable[Case]) -> list[Case]:
     return list(done.values())
 
 
-def selected(case: Case, select: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> bool:
-    """Whether a pattern of `select` (none: all) and none of `exclude` matches the id or a requirement."""
+class Selectable(Protocol):
+    """What a user may select: a case, or a passive rule."""
 
-    def any_matches(patterns: tuple[str, ...]) -> bool:
-        return any(
-            fnmatchcase(name, pattern) for pattern in patterns for name in (case.id, *case.requirements)
-        )
+    @property
+    def id(self) -> str:
+        """Its stable id."""
+        ...
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Ids of the requirements it is about."""
+        ...
+
+
+def selected(item: Selectable, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> bool:
+    """Whether a glob of `select` (none: all) and none of `exclude` matches the id or a requirement."""
+
+    def any_matches(patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(name, glob) for glob in patterns for name in (item.id, *item.requirements))
 
     return (not select or any_matches(select)) and not any_matches(exclude)

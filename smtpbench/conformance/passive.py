@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from smtpbench.conformance.bench import SeenReply
+from smtpbench.conformance.bench import SeenReply, rerun
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.observation import Outcome
@@ -108,8 +108,11 @@ RULES = (
 )
 
 
-def judge(rule: Rule, seen: Sequence[SeenReply], catalogue: Catalogue) -> CaseResult:
-    """The result of `rule` over all replies of the run; the first breach is its evidence."""
+def judge(rule: Rule, seen: Sequence[SeenReply], catalogue: Catalogue, spec: str = "") -> CaseResult:
+    """The result of `rule` over all replies of the run; the first breach is its evidence.
+
+    `spec` is how the user named the target: the case of that breach shows it again, with the rule.
+    """
     breaches = [item for item in seen if rule.breach(item.reply)]
     row = catalogue.strongest(rule.requirements)
     if not seen:
@@ -135,11 +138,17 @@ def judge(rule: Rule, seen: Sequence[SeenReply], catalogue: Catalogue) -> CaseRe
             TranscriptLine(t_s=0.0, **{"from": "server"}, bytes=escape(item.reply.raw[:SHOWN]))
             for item in breaches[:1]
         ],
+        repro=rerun(spec, breaches[0].case, rule.id) if breaches else rerun(spec, rule.id),
     )
 
 
-def judge_all(seen: Sequence[SeenReply], catalogue: Catalogue) -> list[CaseResult]:
-    """One result for each rule whose requirements are in the catalogue."""
-    return [
-        judge(rule, seen, catalogue) for rule in RULES if all(row in catalogue for row in rule.requirements)
-    ]
+def judge_all(
+    seen: Sequence[SeenReply],
+    catalogue: Catalogue,
+    *,
+    spec: str = "",
+    wanted: Callable[[Rule], bool] = lambda rule: True,
+) -> list[CaseResult]:
+    """One result for each rule whose requirements are in the catalogue and that is wanted."""
+    known = [rule for rule in RULES if all(row in catalogue for row in rule.requirements)]
+    return [judge(rule, seen, catalogue, spec) for rule in known if wanted(rule)]

@@ -17,8 +17,7 @@ import pytest
 import smtpbench
 from smtpbench.conformance import passive
 from smtpbench.conformance.bench import Bench
-from smtpbench.conformance.cases import Case
-from smtpbench.conformance.discovery import selected
+from smtpbench.conformance.discovery import Selectable, selected
 from smtpbench.conformance.model import STRENGTH, Catalogue, Level, find_cases, load_catalogue
 from smtpbench.conformance.plugin import SETTINGS, Settings
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Coverage, TargetInfo, Verdict
@@ -74,11 +73,9 @@ def run_conformance(
     catalogue = load_catalogue(folder)
     tell = listener or Listener()
 
-    def wanted(case: Case) -> bool:
-        strength = STRENGTH[catalogue.strongest(case.requirements).level]
-        return selected(case, tuple(select), tuple(exclude)) and (
-            level is None or strength >= STRENGTH[level]
-        )
+    def wanted(item: Selectable) -> bool:
+        strength = STRENGTH[catalogue.strongest(item.requirements).level]
+        return selected(item, select, exclude) and (level is None or strength >= STRENGTH[level])
 
     settings = Settings(
         target,
@@ -91,9 +88,8 @@ def run_conformance(
     )
     started, begin = datetime.now(UTC), time.perf_counter()
     bench = _pytest(folder, settings)
-    results = [*bench.results.values()]
-    if not select and level is None:
-        results += passive.judge_all(bench.replies, catalogue)
+    judged = passive.judge_all(bench.replies, catalogue, spec=spec, wanted=wanted)
+    results = [*bench.results.values(), *judged]
     return ConformanceResult(
         smtpbench=smtpbench.__version__,
         started=started.isoformat(timespec="seconds"),
