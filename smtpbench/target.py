@@ -99,6 +99,7 @@ class Observe(_Strict):
         scheme = value.partition(":")[0]
         if scheme not in OBSERVER_SCHEMES or ":" not in value:
             raise ValueError(f"expected {' | '.join(s + ':…' for s in OBSERVER_SCHEMES)}")
+        urlsplit(value)  # raises ValueError itself
         return value
 
 
@@ -155,6 +156,8 @@ def parse_target(data: dict[str, Any], *, where: str) -> Target:
 
 def _one_line(where: str, item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    if item["type"] == "extra_forbidden" and item["loc"][0] == "auth":
+        return f"{where}: {key}: unknown key, expected username and password_env or password_file"
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key (value {item['input']!r})"
     if item["type"] == "missing":
@@ -180,11 +183,14 @@ SUBMISSION_PORT = 587
 
 def from_url(url: str) -> Target:
     """The target of ``smtp://``, ``smtps://`` or ``lmtp://host:port``; port 587 is taken as submission."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}") from None
     if parts.scheme not in _URL_ROLES:
         raise UsageError(f"{url}: unknown scheme {parts.scheme!r}, expected smtp://, smtps:// or lmtp://")
-    if parts.password is not None:
-        raise UsageError("a password in a target URL is refused: use --username and --password-env")
+    if "@" in parts.netloc:  # not echoed: what stands before the @ may hold a password
+        raise UsageError("a user or password in a target URL is refused: use --username and --password-env")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise UsageError(f"{url}: expected {parts.scheme}://HOST:PORT and nothing more")
     try:
@@ -205,12 +211,15 @@ def from_url(url: str) -> Target:
 def require_authorized(target: Target, authorized: frozenset[str]) -> None:
     """Refuse a target that is not on loopback unless its host was typed after ``--authorized``.
 
-    Every address that a host resolves to must be a loopback address. Raises UsageError.
+    Every address that a host resolves to must be a loopback address, and so must a mailbox that is read
+    over the network. Raises UsageError.
     """
-    for endpoint in target.endpoints.values():
-        if endpoint.host not in authorized and not _is_loopback(endpoint.host):
+    hosts = [endpoint.host for endpoint in target.endpoints.values()]
+    mailbox = urlsplit(target.observe.url).hostname if target.observe else None
+    for host in [*hosts, mailbox] if mailbox else hosts:
+        if host not in authorized and not _is_loopback(host):
             raise UsageError(
-                f"{endpoint.host} is not a loopback address: add --authorized {endpoint.host} "
+                f"{host} is not a loopback address: add --authorized {host} "
                 "if you are allowed to test that server"
             )
 
@@ -218,7 +227,8 @@ def require_authorized(target: Target, authorized: frozenset[str]) -> None:
 def _is_loopback(host: str) -> bool:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UsageError(f"{host}: cannot be resolved: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{host}: cannot be resolved: {reason}") from None
     addresses = [ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found]
     return all(address.is_loopback for address in addresses)

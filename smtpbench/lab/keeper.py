@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
-import subprocess
 import sys
-import time
 from typing import Any
 
 from smtpbench.errors import EXIT_INTERNAL, Inconclusive, SmtpbenchError, UsageError
@@ -22,7 +21,6 @@ from smtpbench.lab.recipes import recipe
 from smtpbench.target import Target
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-POLL = 0.05
 
 
 def up(name: str) -> Target:
@@ -31,20 +29,33 @@ def up(name: str) -> Target:
     if state.find(name) is not None:
         raise UsageError(f"lab:{name} is up already: smtpbench lab down {name}")
     with (state.folder() / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "smtpbench.lab.keeper", name],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()  # bounded: a recipe gives up by itself, and then the pipe ends
-    except BaseException:
-        process.terminate()
-        raise
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb") as answers:
+            try:
+                pid = _spawn(name, writer, log.fileno())
+            finally:
+                os.close(writer)
+            try:
+                line = answers.readline()  # bounded: a recipe gives up by itself, and then the pipe ends
+            except BaseException:
+                os.kill(pid, signal.SIGTERM)
+                raise
     return _answer(name, line)
+
+
+def _spawn(name: str, answers: int, log: int) -> int:
+    """Start the keeper in a session of its own. It is meant to outlive us, so it is no `subprocess.Popen`."""
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "smtpbench.lab.keeper", name],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, answers, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ],
+        setsid=True,
+    )
 
 
 def _answer(name: str, line: bytes) -> Target:
@@ -64,23 +75,23 @@ def down(name: str) -> None:
     if found is None:
         raise UsageError(f"lab:{name} is not up")
     with contextlib.suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-    if not _gone(found, STOP_WAIT + 2 * KILL_WAIT):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(found.pid, signal.SIGKILL)
-        if not _gone(found, KILL_WAIT):
-            raise SmtpbenchError(f"lab:{name}: process {found.pid} does not end")
+        keeper = os.pidfd_open(found.pid)  # it is not our child: a descriptor is what can be waited on
+        try:
+            _end(keeper, found)
+        finally:
+            os.close(keeper)
     state.remove(name)
     (state.folder() / f"{name}.log").unlink(missing_ok=True)
 
 
-def _gone(found: state.Up, within: float) -> bool:
-    deadline = time.monotonic() + within
-    while state.started_at(found.pid) == found.started:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL)  # it is not our child, so there is nothing to wait on
-    return True
+def _end(keeper: int, found: state.Up) -> None:
+    if state.started_at(found.pid) != found.started:
+        return  # it ended just now, and the descriptor is another process's
+    for number, within in ((signal.SIGTERM, STOP_WAIT + 2 * KILL_WAIT), (signal.SIGKILL, KILL_WAIT)):
+        signal.pidfd_send_signal(keeper, number)
+        if select.select([keeper], [], [], within)[0]:
+            return
+    raise SmtpbenchError(f"lab:{found.name}: process {found.pid} does not end")
 
 
 def _say(**answer: object) -> None:

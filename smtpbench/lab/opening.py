@@ -9,6 +9,7 @@ from pathlib import Path
 from smtpbench.errors import UsageError
 from smtpbench.lab import state
 from smtpbench.lab.options import TargetOptions, apply_options
+from smtpbench.lab.preflight import preflight
 from smtpbench.lab.recipes import recipe
 from smtpbench.target import Target, from_url, load_toml, require_authorized
 
@@ -22,7 +23,8 @@ def open_target(spec: str, options: TargetOptions = TargetOptions()) -> Iterator
     """The target that `spec` names, with `options` laid over it; a server we start for it is up meanwhile.
 
     `spec` is ``embedded``, ``lab:NAME`` (a server that is up already is used as it is), a URL or the path
-    of a TOML file. Raises UsageError: unknown name, bad file, an address not authorised.
+    of a TOML file. Raises UsageError (unknown name, bad file, an address not authorised), and what
+    `preflight` raises for a server that is not ours.
     """
     if spec == EMBEDDED or spec.startswith(_LAB):
         with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as target:
@@ -30,6 +32,7 @@ def open_target(spec: str, options: TargetOptions = TargetOptions()) -> Iterator
         return
     target = apply_options(_described(spec), options)
     require_authorized(target, frozenset(options.authorized))
+    preflight(target)
     yield target
 
 
