@@ -56,14 +56,14 @@ async def mail_without_from(peer: Peer) -> Observation:
 async def text_directly_after_the_path(peer: Peer) -> Observation:
     """What follows the closing bracket of the path directly is a syntax error."""
     (answer,) = await answers(peer, b"MAIL FROM:<%s>junk")
-    return expect(answer, REFUSED | codes(555), untested=put_off)
+    return expect(answer, codes(555) | REFUSED, untested=put_off)
 
 
 @case("5321-C-12", broken_by="unbalanced-brackets-accepted")
 async def unbalanced_brackets(peer: Peer) -> Observation:
     """A path whose brackets do not match is a syntax error."""
     seen = await answers(peer, b"MAIL FROM:<%s", b"MAIL FROM:%s>", b"MAIL FROM:<<%s>>")
-    return all_of(*(expect(answer, REFUSED, untested=put_off) for answer in seen))
+    return all_of(*(expect(answer, REFUSED, near=LENIENT, untested=put_off) for answer in seen))
 
 
 @case("5321-C-13", broken_by="null-sender-refused")
@@ -98,10 +98,10 @@ async def malformed_mail_parameters(peer: Peer) -> Observation:
     return all_of(*(expect(answer, refused, untested=put_off) for answer in seen))
 
 
-@case("5321-C-47")
+@case("5321-C-47", broken_by="parameters-after-helo")
 async def mail_parameters_after_helo(peer: Peer) -> Observation:
     """After HELO no extension is in use, and a server need not recognise the parameter of one."""
     if (await peer.helo()).code != 250:
         raise Untested("HELO was not accepted")
     answer = await peer.command(b"MAIL FROM:<%s> SIZE=100" % peer.sender.encode())
-    return expect(answer, codes(555, 501, 503), choice=codes(250), near=severity(5), untested=put_off)
+    return expect(answer, severity(5), untested=put_off)

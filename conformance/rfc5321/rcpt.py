@@ -64,14 +64,14 @@ async def rcpt_without_to(peer: Peer) -> Observation:
 async def text_directly_after_the_path(peer: Peer) -> Observation:
     """What follows the closing bracket of the path directly is a syntax error."""
     (answer,) = await answers(peer, b"RCPT TO:<%s>junk")
-    return expect(answer, REFUSED | codes(555), untested=put_off)
+    return expect(answer, codes(555) | REFUSED, untested=put_off)
 
 
 @case("5321-C-12", needs=[RECIPIENT], broken_by="unbalanced-brackets-accepted")
 async def unbalanced_brackets(peer: Peer) -> Observation:
     """A path whose brackets do not match is a syntax error."""
     seen = await answers(peer, b"RCPT TO:<%s", b"RCPT TO:%s>", b"RCPT TO:<<%s>>")
-    return all_of(*(expect(answer, REFUSED, untested=put_off) for answer in seen))
+    return all_of(*(expect(answer, REFUSED, near=ACCEPTED, untested=put_off) for answer in seen))
 
 
 @case("5321-C-14", needs=[RECIPIENT], broken_by="null-recipient-accepted")

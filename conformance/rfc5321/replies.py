@@ -36,7 +36,6 @@ OPTIONAL = ("HELP", "EXPN", "ETRN")
 TABLE = {
     b"VRFY postmaster": (250, 251, 252, 550, 551, 553, 500, 502, 504),
     b"EXPN postmaster": (250, 252, 550, 500, 502, 504),
-    b"HELP": (211, 214, 500, 502, 504),
     b"NOOP": (250,),
     b"RSET": (250,),
     b"QUIT": (221,),
