@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from smtpbench.conformance.answer import Answer
+from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.conversation import Conversation, Surroundings
 from smtpbench.conformance.deliveries import MARKER_FIELD, Delivery, Message
 from smtpbench.conformance.observation import Untested
@@ -18,6 +18,7 @@ from smtpbench.wire import commands
 from smtpbench.wire.commands import CRLF
 from smtpbench.wire.content import END_OF_DATA, dot_stuff
 from smtpbench.wire.ehlo import Extensions
+from smtpbench.wire.replies import Reply
 
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "CRAM-MD5", "LOGIN")  # in the order in which we choose
 
@@ -191,7 +192,7 @@ class Peer(Conversation):
     async def delivery(self, end: bytes = END_OF_DATA, *, recipients: int = 1) -> Delivery:
         """End the data that was sent raw and see what was delivered.
 
-        Sends `end` (a true end of data unless told otherwise) and QUIT, reads all replies to the close,
+        Sends `end` (a true end of data unless told otherwise), then QUIT, reads all replies to the close,
         and waits for the messages: `recipients` of them if the server accepted, then for a fence.
         """
         observer = self._observer()
@@ -213,9 +214,17 @@ class Peer(Conversation):
         return self._around.observer
 
     async def _finish(self, end: bytes) -> Answer:
+        """QUIT waits for a reply: without PIPELINING nothing may follow the end of data (§4.3.1)."""
+        first: tuple[Reply, ...] = ()
         with suppress(ConnectionLost):  # then what it said before it closed is still to be read
-            await self.session.send(end + b"QUIT" + CRLF)
-        return await self.until_closed()
+            await self.session.send(end)
+            try:
+                first = (await self.session.read_reply(),)
+            except DeadlineExceeded:
+                return Answer(b"", (), Ending.SILENT, self.target.timeouts.reply)
+            await self.session.send(b"QUIT" + CRLF)
+        rest = await self.until_closed()
+        return replace(rest, replies=first + rest.replies)
 
     @staticmethod
     def _as_delivery(ended: Answer, found: Sequence[Delivered]) -> Delivery:
