@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,10 @@ from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.result import LoadResult, PhaseStats, Rates
 from smtpbench.report import read_run
+from smtpbench.target import Target, from_url
 
 FOLDER = {"conformance.json", "load.json", "junit.xml", "report.html", "report.md", "summary.txt"}
-UNUSED = "smtp://127.0.0.1:2525"  # described, never connected to
+UNUSED = "smtp://127.0.0.1:2525"  # never connected to
 
 
 def conformance(**counts: int) -> ConformanceResult:
@@ -48,6 +51,11 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
             raise given[name]
         return given[name]
 
+    @contextmanager
+    def opened(spec: str, _options: TargetOptions) -> Iterator[Target]:
+        yield from_url(spec)
+
+    monkeypatch.setattr(command, "open_target", opened)
     monkeypatch.setattr(command, "run_conformance", lambda *_args, **_named: give("conformance"))
     monkeypatch.setattr(command, "run_load", lambda *_args, **_named: give("load"))
     return given
