@@ -116,7 +116,7 @@ _ROLES = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS)
 
 @contextmanager
 def postfix() -> Iterator[Target]:
-    """Postfix: mx, submission, submissions.
+    """Postfix: mx; submission and submissions too, unless an installed Postfix is without saslpasswd2.
 
     Raises UsageError where it cannot run at all, Inconclusive if it does not start.
     """
@@ -152,7 +152,8 @@ def _started(stack: ExitStack) -> Target:
                     raise Inconclusive(f"lab:postfix: {error}{_log_end(place)}") from None
                 continue  # another process may have taken a port before Postfix had it
             stack.push(attempt.pop_all())
-            return place.target(f"Postfix {child.ready['version']}", ports)
+            offered = ports if child.ready["auth"] else {str(Role.MX): ports[Role.MX]}
+            return place.target(f"Postfix {child.ready['version']}", offered)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

@@ -34,6 +34,7 @@ class Child:
         The child gets a session of its own, so that a Ctrl-C at the terminal reaches only us and the
         child is stopped after the run has ended.
         """
+        self._owner = os.getpid()
         self._log = log
         self._name = Path(argv[0]).name if len(argv) < 3 else " ".join(argv[1:3])
         with log.open("ab") as errors:
@@ -80,7 +81,12 @@ class Child:
         return f": {' / '.join(text.splitlines())[-LOG_TAIL:]}" if text else ""
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Ask it to stop, wait, and kill its process group if it does not. Never raises for a dead child."""
+        """Ask it to stop, wait, and kill its process group if it does not. Never raises for a dead child.
+
+        In a process forked from the one that started it, nothing is done: the child is not its own.
+        """
+        if os.getpid() != self._owner:
+            return
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None

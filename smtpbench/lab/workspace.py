@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -78,11 +79,12 @@ class Workspace:
             for role, tls in TLS_OF_ROLE.items()
             if role in ports
         }
+        submits = bool(ports.keys() & {Role.SUBMISSION, Role.SUBMISSIONS})
         return Target(
             name=name,
             endpoints=endpoints,
             fixtures=FIXTURES,
-            auth=Credentials(username=USERNAME, password_file=self.password_file),
+            auth=Credentials(username=USERNAME, password_file=self.password_file) if submits else None,
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),
         )
@@ -91,6 +93,7 @@ class Workspace:
 @contextmanager
 def workspace() -> Iterator[Workspace]:
     """A new folder, complete; removed at the end. A server whose parent was killed removes it itself."""
+    owner = os.getpid()
     folder = Path(tempfile.mkdtemp(prefix="smtpbench-lab-"))
     try:
         place = Workspace(folder)
@@ -101,7 +104,8 @@ def workspace() -> Iterator[Workspace]:
             (place.maildir / name).mkdir(parents=True)
         yield place
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == owner:  # and not in a worker that was forked meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _certificates(place: Workspace) -> None:

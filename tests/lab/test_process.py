@@ -47,6 +47,20 @@ def test_stop_is_said_in_a_line_so_that_it_works_while_others_hold_the_pipe(tmp_
     assert (tmp_path / "log").read_text(encoding="utf-8") == "'stop\\n'\n"
 
 
+def test_a_forked_process_does_not_stop_the_child_of_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = child(tmp_path, READY + "sys.stdin.readline()")
+    descriptor = os.pidfd_open(started.pid)
+    with monkeypatch.context() as forked:
+        forked.setattr(os, "getpid", lambda: -1)
+        started.stop()
+    assert not select.select([descriptor], [], [], 0.1)[0]
+    started.stop()
+    assert select.select([descriptor], [], [], 0)[0]
+    os.close(descriptor)
+
+
 def test_stopping_one_that_is_dead_already_is_no_error(tmp_path: Path) -> None:
     started = child(tmp_path, READY)
     assert_gone(started.pid)
