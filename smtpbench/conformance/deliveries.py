@@ -128,9 +128,9 @@ class Delivery(Answer):
 
 
 def _orderly(delivery: Answer, *digits: int) -> bool:
-    """One reply of these classes, then at most the 221 to our QUIT."""
+    """One reply of these classes, then at most the one to our QUIT, whose code is another question."""
     rest = delivery.replies[1:]
-    return delivery.severity in digits and (not rest or (len(rest) == 1 and rest[0].code == 221))
+    return delivery.severity in digits and (not rest or (len(rest) == 1 and rest[0].severity == 2))
 
 
 one_message: Expectation[Delivery] = that(

@@ -167,7 +167,7 @@ async def test_a_silence_counts_only_the_second_time(place: Workspace, catalogue
         bench = Bench(catalogue, await survey(target, observable=True), observer)
         result = await bench.run(asking(count))
     assert attempts == 2
-    assert (result.verdict, result.observed) == ("fail", "NOOP → no reply within 1 s")
+    assert (result.verdict, result.observed) == ("fail", "NOOP → no reply within 0.5 s")
     assert result.reason is not None
     assert result.reason.startswith("second attempt; first: 127.0.0.1:")
     assert any("run once more" in line.bytes for line in result.transcript)
