@@ -68,11 +68,12 @@ async def unknown_body_value_is_refused(peer: Peer) -> Observation:
     return expect(await peer.command(mail(peer, "BODY=9BIT")), severity(5), untested=put_off)
 
 
-@case("6152-3", needs=[EIGHT_BIT], broken_by="body-parameter-unchecked")
+@case("6152-3", needs=[EIGHT_BIT])
 async def two_body_parameters(peer: Peer) -> Observation:
-    """MAIL with two BODY parameters is refused."""
+    """MAIL with two BODY parameters, which no client may send: refused or accepted."""
     await peer.until_ready()
-    return expect(await peer.command(mail(peer, "BODY=7BIT BODY=8BITMIME")), severity(5), untested=put_off)
+    answer = await peer.command(mail(peer, "BODY=7BIT BODY=8BITMIME"))
+    return expect(answer, severity(5), choice=codes(250), untested=put_off)
 
 
 @case("6152-4", needs=[EIGHT_BIT, RECIPIENT, DELIVERED], broken_by="strips-eighth-bit")

@@ -146,13 +146,14 @@ async def end_of_data_in_single_octets(peer: Peer) -> Observation:
     return all_of(*(expect(answer, silence) for answer in early), expect(last, accepted & arrived))
 
 
-@case("5321-D-14", needs=[RECIPIENT], after=AFTER)
+@case("5321-D-14", needs=[RECIPIENT], after=AFTER, broken_by="data-end-missed-at-4096")
 async def end_of_data_at_the_edges_of_buffers(peer: Peer) -> Observation:
     """CRLF . CRLF ends the data wherever the edge of a read buffer cuts it."""
     answers: list[Answer] = []
-    for edge in EDGES:
-        for cut in range(1, len(END)):
-            answers.append(await peer.content_of(filled(peer, edge - cut)))
+    for size in (edge - cut for edge in EDGES for cut in range(1, len(END))):
+        answers.append(await peer.content_of(filled(peer, size)))
+        if not answers[-1].replies:
+            break
     return all_of(*(expect(answer, severity(2), choice=severity(4, 5)) for answer in answers))
 
 
@@ -163,7 +164,7 @@ def filled(peer: Peer, size: int) -> bytes:
     return head + (b"x" * 62 + b"\r\n") * full + b"x" * rest
 
 
-@case("5321-D-14", needs=NEEDS, after=AFTER)
+@case("5321-D-14", needs=NEEDS, after=AFTER, broken_by="data-ends-at-4096-dot")
 async def dots_at_the_edges_of_buffers(peer: Peer) -> Observation:
     """Lines that begin with a dot do not end the data wherever the edge of a read buffer cuts them."""
     dots = b".\r\n.x\r\n" * (max(EDGES) // 9 + 1000)  # 9 octets as sent, so every cut occurs

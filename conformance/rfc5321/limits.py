@@ -67,7 +67,12 @@ async def lines_over_the_limit(peer: Peer) -> Observation:
     return expect(delivery, whole, choice=severity(4, 5))
 
 
-@case("5321-D-24", needs=NEEDS, after=AFTER, broken_by="refuses-64k")
+@case(
+    "5321-D-24",
+    needs=NEEDS,
+    after=(AFTER, "rfc5321.end-of-data.end-of-data-at-the-edges-of-buffers"),
+    broken_by="refuses-64k",
+)
 async def content_of_64_kibioctets(peer: Peer) -> Observation:
     """A message of 65 536 octets, header and body together, is accepted and delivered."""
     head = peer.marked_body(b"")

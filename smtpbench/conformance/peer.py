@@ -126,10 +126,16 @@ class Peer(Conversation):
                 return mechanism
         raise Untested(f"no mechanism that we know is offered: AUTH {' '.join(offered)}")
 
+    async def until_greeted(self) -> Answer:
+        """Greeted with 220; the greeting."""
+        greeting = await self.connect()
+        _must(greeting, 220, "the greeting is no 220")
+        return greeting
+
     async def until_ready(self) -> Extensions:
         """Greeted, EHLO accepted, and STARTTLS done where the endpoint asks for it."""
         if not self._ready:
-            _must(await self.connect(), 220, "the greeting is no 220")
+            await self.until_greeted()
             _must(await self.ehlo(), 250, "EHLO was not accepted")
             if self._around.endpoint.tls == "starttls" and not self.session.tls_active:
                 _must(await self.starttls(), 220, "STARTTLS was not accepted")
