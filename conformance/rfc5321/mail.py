@@ -98,7 +98,11 @@ async def malformed_mail_parameters(peer: Peer) -> Observation:
     return all_of(*(expect(answer, refused, untested=put_off) for answer in seen))
 
 
-@case("5321-C-47", broken_by="parameters-after-helo")
+@case(
+    "5321-C-47",
+    broken_by="parameters-after-helo",
+    after=(unknown_mail_parameter, "rfc5321.ehlo.helo-gets-no-extension-list"),
+)
 async def mail_parameters_after_helo(peer: Peer) -> Observation:
     """After HELO no extension is in use, and a server need not recognise the parameter of one."""
     if (await peer.helo()).code != 250:

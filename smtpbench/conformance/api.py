@@ -24,10 +24,10 @@ A case is ten lines: get there, do the one thing, say what conforms.
 **Ids.** ``conformance/rfc5321/data.py`` + ``lf_dot_crlf_…`` is `rfc5321.data.lf-dot-crlf-…`. It is public
 and stable: do not rename a case without need. The docstring's first line is the title in reports.
 
-**Getting there.** `until_ready` (EHLO accepted) · `until_mail` (MAIL accepted) · `until_rcpt` (RCPT
-accepted) · `until_data` (354) · `until_allowed` (MAIL may come: AUTH done where it must be). Each does what
-is still missing and raises `Untested` if refused. A case about what comes earlier uses `connect()`
-(greeting), `ehlo()`, `helo()`.
+**Getting there.** `until_greeted` (220) · `until_ready` (EHLO accepted) · `until_allowed` (MAIL may come:
+AUTH done where it must be) · `until_mail` (MAIL accepted) · `until_rcpt` (RCPT accepted) · `until_data`
+(354). Each does what is still missing and raises `Untested` if refused. A case about what comes earlier
+uses `connect()` (greeting), `ehlo()`, `helo()`.
 
 **Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
 `probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good

@@ -11,11 +11,14 @@ from smtpbench.wire.parse import Command, CommandError
 
 @fault("syntax-error-closes", "5321-A-37")
 class SyntaxErrorCloses(Receiver):
-    """A command with a syntax error closes the connection after its 501."""
+    """The third command with a syntax error closes the connection after its 501."""
+
+    errors = 0
 
     def refuse(self, error: CommandError) -> None:
         super().refuse(error)
-        if error.code == 501:
+        self.errors += error.code == 501
+        if self.errors == 3:
             self.close()
 
 
