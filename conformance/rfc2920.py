@@ -12,6 +12,7 @@ from smtpbench.conformance import (
     Observation,
     Peer,
     Untested,
+    any_reply,
     case,
     codes,
     expect,
@@ -60,7 +61,9 @@ async def replies_come_in_order(peer: Peer) -> Observation:
     await peer.until_mail()
     group = (rcpt(peer.recipient), rcpt(peer.unknown_recipient), b"DATA")
     answer = known(await peer.pipeline(*group))
-    return expect(answer, sequence(codes(250, 251), severity(5), severity(2, 3)))
+    if len(answer.replies) > 1 and answer.replies[1].severity == 2:
+        raise Untested("the unknown recipient was not refused", str(answer))
+    return expect(answer, sequence(codes(250, 251), severity(5), severity(2, 3, 5)))
 
 
 @case(
@@ -92,20 +95,20 @@ async def replies_are_not_held_back(peer: Peer) -> Observation:
     """All replies to a group that ends with NOOP come without further input."""
     await peer.until_ready()
     answer = known(await peer.pipeline(mail(peer), rcpt(peer.recipient), b"NOOP"))
-    return expect(answer, sequence(severity(2, 5), severity(2, 5), codes(250)))
+    return expect(answer, sequence(any_reply, any_reply, any_reply))
 
 
 @case(
     "2920-8",
     "2920-5",
     needs=[PIPELINING],
-    broken_by=("pipelined-input-lost", "pipelined-replies-out-of-order"),
+    broken_by="pipelined-input-lost",
 )
 async def nothing_behind_a_refused_command_is_lost(peer: Peer) -> Observation:
     """What follows a command that is not recognised, in the same segment, is answered."""
     await peer.until_ready()
     answer = await peer.pipeline(b"RSET", b"XNOSUCH", b"RSET", b"RSET")
-    return expect(answer, sequence(codes(250), severity(5), codes(250), codes(250)))
+    return expect(answer, sequence(any_reply, any_reply, any_reply, any_reply))
 
 
 @case(
@@ -125,9 +128,9 @@ async def content_begins_a_group(peer: Peer) -> Observation:
     return expect(answer, sequence(codes(250), codes(250), codes(250, 251)))
 
 
-@case("2920-14", needs=[PIPELINING, RECIPIENT], after=AFTER, broken_by="pipelined-replies-out-of-order")
+@case("2920-14", needs=[PIPELINING, RECIPIENT], after=AFTER, broken_by="quit-without-reply")
 async def quit_behind_the_end_of_data(peer: Peer) -> Observation:
     """QUIT in the segment of the end of data is answered after it."""
     await peer.until_data()
     await peer.send(peer.marked_body(b"text\r\n") + b".\r\nQUIT\r\n")
-    return expect(await peer.until_closed(), sequence(severity(2, 4, 5), codes(221)))
+    return expect(await peer.until_closed(), sequence(severity(2, 4, 5), any_reply))

@@ -148,16 +148,6 @@ async def case_of_the_recipient_is_kept(peer: Peer) -> Observation:
 # Transactions given up
 
 
-@case("5321-B-31", needs=NEEDS, after=AFTER, broken_by=("quit-refused-in-transaction", "quit-delivers"))
-async def quit_gives_the_transaction_up(peer: Peer) -> Observation:
-    """QUIT after RCPT is answered with 221, and nothing is delivered."""
-    _, domain = parts(peer.sender)
-    await peer.until_mail(f"{peer.marker.decode()}@{domain.decode()}")  # found by its Return-Path
-    await peer.until_rcpt()
-    quit_answer = await peer.command(b"QUIT")
-    return all_of(expect(quit_answer, codes(221)), expect(await peer.nothing_arrived(), nothing_delivered))
-
-
 @case("5321-B-32", "5321-B-33", needs=NEEDS, after=AFTER, broken_by="disconnect-delivers")
 async def reset_inside_the_data(peer: Peer) -> Observation:
     """A connection that is reset inside the data leaves no message behind."""
