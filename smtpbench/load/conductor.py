@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import gevent
 from gevent.fileobject import FileObject
 from locust import LoadTestShape, events
 from locust.env import Environment
+from locust.exception import RPCError
 from locust.runners import MasterRunner
 from locust.util.load_locustfile import load_locustfile
 
@@ -24,11 +27,14 @@ from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.locust_user import SmtpUser
 from smtpbench.load.order import Order
-from smtpbench.load.workload import Workload, make_workload
+from smtpbench.load.workload import DEFAULT_RUN_TIME_S, Workload, make_workload
 
 POLL_S = 0.05
+PROGRESS_S = 0.9  # batches come once a second, more or less
 CONNECT_S = 60.0  # for workers to import and connect; a master on the command line waits without limit
+START_S = 10.0  # Locust ramps up within a second, and waits another for its workers' reports
 GOODBYE_S = 5.0
+WEB_HOST = "127.0.0.1"
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -57,17 +63,17 @@ class Conductor:
         if alone:
             environment.create_local_runner()
         else:
-            port = 0 if self._order.role == "local" else self._order.master_port
-            environment.create_master_runner(self._order.master_host, port)
+            self._listen(environment)
         if self._order.web_port is not None:
-            environment.create_web_ui("127.0.0.1", self._order.web_port)
+            _require_free(self._order.web_port)
+            environment.create_web_ui(WEB_HOST, self._order.web_port)
         events.init.fire(environment=environment, runner=environment.runner, web_ui=environment.web_ui)
         control = control_of(environment)
         control.target, control.workload = self._order.target, user_class.workload
         control.on_spent = self.stop
         try:
             if not alone:
-                self._gather(environment)
+                self._gather(environment, control)
             self._measure(environment, control)
         finally:
             self._dismiss(environment)
@@ -92,27 +98,40 @@ class Conductor:
 
     def _work(self, environment: Environment) -> None:
         """Serve a master until it says quit or is gone."""
-        runner = environment.create_worker_runner(self._order.master_host, self._order.master_port)
+        host, port = self._order.master_host, self._order.master_port
+        connecting = gevent.spawn(environment.create_worker_runner, host, port)
+        while not (self._stopped or connecting.ready()):
+            gevent.sleep(POLL_S)
+        if not connecting.successful():
+            connecting.kill()
+            raise Inconclusive(f"no master at {host}:{port}")
+        runner = connecting.value
         events.init.fire(environment=environment, runner=runner, web_ui=None)
         while not self._stopped and len(runner.greenlet):
             gevent.sleep(POLL_S)
         runner.quit()
         self._say({"done": True})
 
-    def _gather(self, environment: Environment) -> None:
+    def _listen(self, environment: Environment) -> None:
+        """Become a master: on a port of any number for our own workers, else on the one announced."""
+        port = 0 if self._order.role == "local" else self._order.master_port
+        try:
+            environment.create_master_runner(self._order.master_host, port)
+        except RPCError as error:
+            raise UsageError(f"--master-port {port}: {error}") from None
+
+    def _gather(self, environment: Environment, control: Control) -> None:
         """Start or await the workers."""
         runner = environment.runner
         assert isinstance(runner, MasterRunner)
-        limit = float("inf")
+        limit = math.inf
         if self._order.role == "local":
             limit = time.monotonic() + CONNECT_S
             for _ in range(self._order.processes):
                 self._workers.append(_start_worker(runner.server.port, self._order.scenario))
-        while len(runner.clients.ready) < self._order.processes and not self._stopped:
+        while len(control.workers) < self._order.processes and not self._stopped:
             if time.monotonic() > limit:
-                raise Inconclusive(
-                    f"{len(runner.clients.ready)} of {self._order.processes} workers connected"
-                )
+                raise Inconclusive(f"{len(control.workers)} of {self._order.processes} workers connected")
             gevent.sleep(POLL_S)
 
     def _measure(self, environment: Environment, control: Control) -> None:
@@ -121,19 +140,28 @@ class Conductor:
         assert runner is not None
         if self._stopped:
             return
+        users = workload.users or 1
         if environment.shape_class is not None:
-            runner.start_shape()
+            starting = gevent.spawn(runner.start_shape)
         else:
-            users = workload.users or 1
-            gevent.spawn(runner.start, users, users)
-        end = time.monotonic() + workload.run_time if workload.run_time else float("inf")
-        told = time.monotonic()
+            starting = gevent.spawn(runner.start, users, users)
+        end = time.monotonic() + self._run_time(environment, workload)
+        told = 0.0
         while not (self._stopped or control.error) and time.monotonic() < end and runner.state != "stopped":
             gevent.sleep(POLL_S)
-            if time.monotonic() - told >= 1:
-                told += 1
+            if control.collector.seconds >= told + PROGRESS_S:
+                told = control.collector.seconds
                 self._say({"progress": control.collector.progress()})
+        starting.join(START_S)  # a master that is stopped while it starts comes to rest as "running"
+        starting.kill()
         runner.stop()
+
+    def _run_time(self, environment: Environment, workload: Workload) -> float:
+        """Seconds until the end; a number of messages or a load shape is an end of its own."""
+        if workload.run_time is not None:
+            return workload.run_time
+        endless = workload.messages is None and environment.shape_class is None
+        return DEFAULT_RUN_TIME_S if endless else math.inf
 
     def _workload(self, control: Control) -> Workload:
         assert control.workload is not None
@@ -173,6 +201,14 @@ def _load_scenario(path: Path) -> tuple[list[type[SmtpUser]], list[LoadTestShape
     if len(classes) != 1:
         raise UsageError(f"--scenario {path}: expected one SmtpUser class, found {len(classes)}")
     return classes, list(shapes)
+
+
+def _require_free(port: int) -> None:
+    """Locust's web server would die in a greenlet of its own."""
+    try:
+        socket.create_server((WEB_HOST, port)).close()
+    except OSError as error:
+        raise UsageError(f"--web-port {port}: {os.strerror(error.errno or 0)}") from None
 
 
 def _start_worker(master_port: int, scenario: Path | None) -> subprocess.Popen[bytes]:

@@ -28,6 +28,7 @@ from smtpbench.load.workload import Workload
 from smtpbench.target import Target, from_url, require_authorized
 
 POLL_S = 0.1
+READY = "smtpbench.ready"  # worker to master: its listeners are in place (Locust's own "ready" comes before)
 ASSIGN = "smtpbench.assign"  # master to worker: what to do
 REPORT = "smtpbench"  # key of our batches in Locust's worker reports
 LOCAL = "local"
@@ -57,6 +58,7 @@ class Control:
         self.workload: Workload | None = None
         self.error: Exception | None = None
         self.expected = 1
+        self.workers: set[str] = set()
         self.started = ""
         self.on_spent: Callable[[], None] = self._end
         self._share = Share()
@@ -70,7 +72,9 @@ class Control:
         if isinstance(runner, WorkerRunner):
             runner.register_message(ASSIGN, self._on_assign)
             environment.events.report_to_master.add_listener(self._on_report_to_master)
+            runner.send_message(READY)
         elif isinstance(runner, MasterRunner):
+            runner.register_message(READY, self._on_ready)
             environment.events.worker_report.add_listener(self._on_worker_report)
 
     # --- users ---
@@ -198,6 +202,9 @@ class Control:
                 "part": part, "parts": len(workers),
             }  # fmt: skip
             runner.send_message(ASSIGN, order, client_id=worker)
+
+    def _on_ready(self, msg: Any, **_: Any) -> None:
+        self.workers.add(msg.node_id)
 
     def _on_assign(self, msg: Any, **_: Any) -> None:
         self.target = Target.model_validate(msg.data["target"])

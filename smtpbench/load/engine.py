@@ -111,6 +111,7 @@ class Engine:
         self._supply.stopped = True
         for flow in self._idle:
             _set(flow.over)
+        self._idle.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_s)
         for flow in list(self._flows):

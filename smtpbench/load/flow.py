@@ -145,7 +145,7 @@ class Flow(asyncio.Protocol):
             if self._on is None:
                 self._rec.reply(reply.code)
                 self._set_up_reply(reply, now)
-            elif reply.code >= _LOWEST_CODE:
+            elif reply.code >= _LOWEST_CODE and not self._parser.overflowed:
                 self._reply(reply.code, now)
             else:
                 self.abort()  # not SMTP: what it and the rest mean for the message is unknown

@@ -23,7 +23,7 @@ from smtpbench.load.flow import QUIT, Flow
 from smtpbench.load.recorder import Recorder
 from smtpbench.wire import sasl
 from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions, parse_extensions
-from smtpbench.wire.replies import Reply
+from smtpbench.wire.replies import Anomaly, Reply
 
 MAX_AUTH_STEPS = 4  # SCRAM takes three; a server that goes on for longer is not serious
 GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
@@ -162,7 +162,7 @@ class _Opening:
             ) from None
         except ConnectionLost as error:
             raise ConnectionLost(f"{door.address}: {to}: {error}") from None
-        if reply.code == 0:
+        if reply.code == 0 or Anomaly.UNFINISHED in reply.anomalies:
             raise NotSmtp(f"{door.address}: {to}: not an SMTP reply: {reply.text[:100]}")
         return reply, took
 

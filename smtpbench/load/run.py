@@ -68,29 +68,40 @@ def run_worker(master_host: str = "127.0.0.1", master_port: int = DEFAULT_MASTER
 
 def _conduct(order: Order, progress: Progress) -> dict[str, Any]:
     """What the conductor said last. A first interrupt ends the run, a second kills it."""
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "smtpbench.load.conductor"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    command = [sys.executable, "-m", "smtpbench.load.conductor"]
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        ) as process,
+    ):
         try:
-            _order(process, order)
-            try:
-                said = _listen(process, progress)
-            except KeyboardInterrupt:
-                _end_order(process)
-                said = _listen(process, progress)
-            _end_order(process)
-            process.wait(GIVE_UP_S)
+            said = _order_and_listen(process, order, progress)
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            if process.stdout:
-                process.stdout.close()
+            _end_order(process)
+            _leave(process)
         if said is None:
             raise errors.SmtpbenchError(f"the load process ended early: {_last_line(log)}")
         return said
+
+
+def _order_and_listen(
+    process: subprocess.Popen[bytes], order: Order, progress: Progress
+) -> dict[str, Any] | None:
+    try:
+        _order(process, order)
+        return _listen(process, progress)
+    except KeyboardInterrupt:
+        _end_order(process)
+        return _listen(process, progress)
+
+
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that has said its last word, but not for ever."""
+    try:
+        process.wait(GIVE_UP_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
 
 
 def _order(process: subprocess.Popen[bytes], order: Order) -> None:

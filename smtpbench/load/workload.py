@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from smtpbench.errors import UsageError
 
 SMALLEST_MESSAGE = 512  # room for the headers with addresses of ordinary length; checked exactly by Template
+DEFAULT_RUN_TIME_S = 30.0  # of a run that was told no end
 MAX_SESSIONS = 1_000  # an open workload opens more sessions as the target slows down; a bound keeps us alive
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")

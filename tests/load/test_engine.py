@@ -37,6 +37,7 @@ async def finish(engine: Engine) -> LoadResult:
     finally:
         engine.stop()
     collector = Collector()
+    assert engine.batches[-1].sessions_open == 0
     for batch in engine.batches:
         collector.add("test", batch)
     return collector.result()
@@ -156,6 +157,7 @@ async def test_no_answer_is_a_timeout(running: Running, verb: str) -> None:
         (Script(greeting=SILENCE), "timeouts"),
         (Script(greeting=b"HTTP/1.1 400 Bad Request\r\n"), "dropped"),
         (Script(greeting=b"x" * 100_000), "dropped"),
+        (Script(greeting=b"2" * 100_000), "dropped"),
     ],
 )
 async def test_a_session_that_cannot_be_opened_costs_a_message(
@@ -177,6 +179,7 @@ async def test_an_open_workload_follows_its_plan(running: Running) -> None:
     async with running() as (server, target):
         result = await run(target, rate=200.0, arrivals="constant", messages=60)
     assert result.totals.accepted == len(server.contents) == 60
+    assert result.totals.missed == 0
     assert result.duration_s == pytest.approx(0.3, abs=0.25)
     assert result.from_intended_start["transaction"].count == 60
     assert server.connections < 60  # sessions are kept for the next arrival
@@ -201,7 +204,7 @@ async def test_latency_from_the_intended_start_counts_the_wait_for_a_session(run
 async def test_arrivals_that_found_no_session_in_time_are_missed(running: Running) -> None:
     script = Script(after_content=SILENCE)
     async with running(script, timeouts=Timeouts(connect=1, reply=0.5)) as (_, target):
-        workload = Workload(rate=500.0, arrivals="constant", max_sessions=1)
+        workload = Workload(rate=500.0, arrivals="constant", max_sessions=1, pipelining=False)
         engine = make_engine(target, workload)
         engine.start_arrivals(make_plan(workload))
         asyncio.get_running_loop().call_later(0.3, engine.stop)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from smtpbench.load.collect import Collector
+from smtpbench.load.recorder import Batch, Recorder
+
+SECOND = 1_000_000_000
+
+
+def batch(
+    *, accepted: int = 0, took_us: int = 1000, cpu: float = 0.1, seconds: float = 1.0, lag_us: int = 0
+) -> Batch:
+    recorder = Recorder()
+    for _ in range(accepted):
+        recorder.transaction(took_us)
+        recorder.schedule_lag(lag_us)
+    recorder.counters["accepted"] = recorder.counters["offered"] = accepted
+    made = recorder.take_batch()
+    made.span_ns, made.cpu_ns = int(seconds * SECOND), int(cpu * seconds * SECOND)
+    return made
+
+
+def test_processes_add_up_second_by_second() -> None:
+    collector = Collector()
+    for process, accepted in (("a", 10), ("b", 30), ("b", 20), ("a", 5)):
+        collector.add(process, batch(accepted=accepted, took_us=2000 if process == "a" else 500))
+    collector.add("a", batch(accepted=1, seconds=0.2))
+    result = collector.result()
+    assert result.totals.accepted == 66
+    assert result.phases["transaction"].count == 66
+    assert [(point.t_s, point.accepted) for point in result.timeline] == [(0, 40), (1, 25)]
+    assert result.timeline[0].p50_ms == 0.5
+    assert result.timeline[0].p99_ms == pytest.approx(2.0, rel=0.001)
+    assert result.duration_s == 2.2
+    assert result.rates.accepted_per_s == 30.0
+
+
+def test_progress_tells_of_seconds_that_all_processes_reported() -> None:
+    collector = Collector()
+    collector.add("a", batch(accepted=10))
+    collector.add("b", batch(accepted=20))
+    collector.add("a", batch(accepted=99))
+    progress = collector.progress()
+    assert (progress["accepted"], progress["accepted_last_s"]) == (129, 30)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (batch(accepted=10, cpu=0.95), "bottleneck: its loop used 95% of a core"),
+        (batch(accepted=10, lag_us=80_000), "arrivals were started late"),
+        (batch(), "no message was sent"),
+    ],
+)
+def test_a_measurement_of_ourselves_is_not_valid(made: Batch, reason: str) -> None:
+    collector = Collector()
+    collector.add("a", made)
+    result = collector.result()
+    assert not result.valid
+    assert [reason in line for line in result.invalid_reasons] == [True]
+
+
+def test_one_busy_process_among_idle_ones_is_enough() -> None:
+    collector = Collector()
+    collector.add("idle", batch(accepted=10))
+    collector.add("busy", batch(accepted=10, cpu=0.97))
+    assert not collector.result().valid
+
+
+def test_the_cost_of_a_message_counts_every_process() -> None:
+    collector = Collector()
+    collector.add("a", batch(accepted=1000, cpu=0.1))
+    collector.add("b", batch(accepted=1000, cpu=0.3))
+    assert collector.result().generator.cpu_us_per_message == 200
