@@ -15,7 +15,9 @@ from smtpbench.conformance.coverage import coverage, rows_tested
 from smtpbench.conformance.discovery import load_cases
 from smtpbench.conformance.model import find_cases, load_catalogue
 from smtpbench.conformance.proof import (
+    EXPLANATIONS,
     Row,
+    idle_explanations,
     judge,
     load_explanations,
     prove,
@@ -102,11 +104,12 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
         task = bar.add_task("faults", total=len(faults))
         runs = prove(root, faults, workers=workers, on_run=lambda run: bar.advance(task))
     rows = [judge(run, of, explanations) for run in runs]
-    _print_matrix(rows, () if only else tuple(unused))
-    return EXIT_OK if all(row.holds for row in rows) else EXIT_FINDINGS
+    idle = idle_explanations(runs, of, explanations)
+    _print_matrix(rows, () if only else tuple(unused), idle)
+    return EXIT_OK if all(row.holds for row in rows) and not idle else EXIT_FINDINGS
 
 
-def _print_matrix(rows: list[Row], unused: tuple[str, ...]) -> None:
+def _print_matrix(rows: list[Row], unused: tuple[str, ...], idle: list[str]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{'':5}{'fault':<{_WIDTH}} named   red  related  unrelated", style="bold")
     for row in rows:
@@ -118,15 +121,18 @@ def _print_matrix(rows: list[Row], unused: tuple[str, ...]) -> None:
             console.print(f"       {trouble}", markup=False)
     holding = sum(row.holds for row in rows)
     console.print(f"{holding} of {len(rows)} hold: each named case red, no other")
+    for item in idle:
+        console.print(f"not needed in {EXPLANATIONS}: {item}", markup=False)
     if unused:
         console.print(f"faults that no case names ({len(unused)}): {', '.join(unused)}")
 
 
 _WIDTH = max(map(len, FAULTS))
+_SHOWN = 200  # characters of what was seen
 
 
 def _troubles(row: Row) -> list[str]:
     parts = [row.trouble] if row.trouble else []
     for label, ids in (("stays green", row.green), ("turns red", row.unrelated), ("breaks", row.errors)):
-        parts += [f"{label}: {key}" for key in ids]
+        parts += [f"{label}: {key}: {row.why.get(key, 'it conformed')}"[:_SHOWN] for key in ids]
     return parts

@@ -11,7 +11,7 @@ import asyncio
 import multiprocessing
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -69,6 +69,7 @@ class Row:
     unrelated: tuple[str, ...]  # red for no stated reason
     errors: tuple[str, ...]
     trouble: str | None = None
+    why: Mapping[str, str] = field(default_factory=dict)  # id → what was observed, or why it was not asked
 
     @property
     def holds(self) -> bool:
@@ -128,9 +129,9 @@ def unused_faults(of: Iterable[Subject]) -> list[str]:
 
 def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) -> Row:
     """Set what turned red against what should."""
+    why = {**run.untested, **run.red, **run.errors}
     if run.fault is None:
-        red = tuple(run.red)
-        return Row(None, (), (), (), red, tuple(run.errors), run.trouble)
+        return Row(None, (), (), (), tuple(run.red), tuple(run.errors), run.trouble, why)
     about = set(FAULTS[run.fault].requirements)
     named = tuple(subject.id for subject in of if run.fault in subject.broken_by)
     rows = {subject.id: set(subject.requirements) for subject in of}
@@ -147,7 +148,21 @@ def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) 
         unrelated=tuple(key for key in others if key not in related),
         errors=tuple(run.errors),
         trouble=run.trouble,
+        why=why,
     )
+
+
+def idle_explanations(
+    runs: Iterable[Run], of: Sequence[Subject], explanations: Sequence[Explanation]
+) -> list[str]:
+    """``fault: glob`` of each explanation that no case of these runs needed: it can go."""
+    unexplained = {run.fault: judge(run, of, ()).unrelated for run in runs}
+    return [
+        f"{item.fault}: {pattern}"
+        for item in explanations
+        for pattern in item.cases
+        if item.fault in unexplained and not any(fnmatchcase(key, pattern) for key in unexplained[item.fault])
+    ]
 
 
 # Running ------------------------------------------------------------------------------------------

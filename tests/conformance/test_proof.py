@@ -14,6 +14,7 @@ from smtpbench.conformance.proof import (
     Row,
     Run,
     Subject,
+    idle_explanations,
     judge,
     load_explanations,
     prove,
@@ -53,6 +54,13 @@ def test_another_case_must_not() -> None:
     assert row("a.named", "a.same-row").holds
     assert row("a.named", "a.other", explained="a.o*").holds
     assert not row("a.named", "a.other", explained="b.*").holds
+
+
+def test_an_explanation_that_explains_nothing_is_told() -> None:
+    explanations = [Explanation(fault=FAULT, cases=["a.o*", "a.same*", "b.*"], reason="…")]
+    runs = [Run(FAULT, red={"a.named": "seen", "a.same-row": "seen", "a.other": "seen"})]
+    assert idle_explanations(runs, ALL, explanations) == [f"{FAULT}: a.same*", f"{FAULT}: b.*"]
+    assert idle_explanations([Run(None)], ALL, explanations) == []  # that fault was not run
 
 
 def test_errors_and_trouble_break_the_line() -> None:
