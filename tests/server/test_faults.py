@@ -76,6 +76,7 @@ PROBES = [
     [HELLO, b"EHLO other.example\r\n", MAIL],
     [b"HELO a\r\n", b"MAIL FROM:<> SIZE=1\r\n"],
     [HELLO, b"MAIL\r\n"],
+    [HELLO, b"MAIL\r\nRCPT\r\nVRFY\r\n", MAIL],
     *([HELLO + b"MAIL FROM:" + sender + b"\r\n", RCPT] for sender in SENDERS),
     [HELLO, b"MAIL FROM:<>\r\n" + b"RCPT TO:<postmaster@example.com>\r\n"],
     [HELLO, b"MAIL FROM :<a@b>\r\n"],
