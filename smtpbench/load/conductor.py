@@ -46,6 +46,7 @@ class Conductor:
         self._order = order
         self._say = say
         self._stopped = False
+        self._lost = False  # a worker went away in the middle
         self._workers: list[subprocess.Popen[bytes]] = []
 
     def stop(self) -> None:
@@ -149,6 +150,8 @@ class Conductor:
         told = 0.0
         while not (self._stopped or control.error) and time.monotonic() < end and runner.state != "stopped":
             gevent.sleep(POLL_S)
+            if isinstance(runner, MasterRunner) and runner.worker_count < control.expected:
+                self._lost, self._stopped = True, True
             if control.collector.seconds >= told + PROGRESS_S:
                 told = control.collector.seconds
                 self._say({"progress": control.collector.progress()})
@@ -185,7 +188,9 @@ class Conductor:
         if control.collector.processes < control.expected:
             missing = control.expected - control.collector.processes
             result.invalid_reasons.append(f"{missing} of {control.expected} processes reported nothing")
-            result.valid = False
+        if self._lost:
+            result.invalid_reasons.append("a worker went away during the run")
+        result.valid = not result.invalid_reasons
         return result
 
 

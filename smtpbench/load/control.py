@@ -57,7 +57,7 @@ class Control:
         self.target: Target | None = None
         self.workload: Workload | None = None
         self.error: Exception | None = None
-        self.expected = 1
+        self.expected = 1  # processes that have a share
         self.workers: set[str] = set()
         self.started = ""
         self.on_spent: Callable[[], None] = self._end
