@@ -23,11 +23,10 @@ from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import Progress, run_load, run_worker
 from smtpbench.load.thresholds import Threshold, parse_threshold
-from smtpbench.load.workload import make_workload, parse_duration
+from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, parse_duration
 from smtpbench.report import render_terminal, write_outputs
 
 DEFAULT_USERS = 10
-DEFAULT_RUN_TIME_S = 30.0  # of a run that was told no end
 
 
 class Arrivals(StrEnum):
@@ -158,8 +157,6 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     if scenario is None:
         if not fields.keys() & {"users", "rate"}:
             fields["users"] = DEFAULT_USERS
-        if not fields.keys() & {"run_time", "messages"}:
-            fields["run_time"] = DEFAULT_RUN_TIME_S
         make_workload(**fields)  # to find mistakes before the target is started
     return fields
 
