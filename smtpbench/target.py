@@ -159,11 +159,27 @@ def _one_line(where: str, item: Any) -> str:
     if item["type"] == "extra_forbidden" and item["loc"][0] == "auth":
         return f"{where}: {key}: unknown key, expected username and password_env or password_file"
     if item["type"] == "extra_forbidden":
-        return f"{where}: {key}: unknown key (value {item['input']!r})"
+        known = _known_keys(item["loc"])
+        return f"{where}: {key}: unknown key (value {item['input']!r}), expected one of {known}"
     if item["type"] == "missing":
         return f"{where}: {key}: missing, a value is needed"
     message = item["msg"].removeprefix("Value error, ")
     return f"{where}: {key}: {item['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+_SECTIONS: dict[str, type[_Strict]] = {
+    "endpoints": Endpoint,
+    "fixtures": Fixtures,
+    "tls": Tls,
+    "observe": Observe,
+    "timeouts": Timeouts,
+}
+
+
+def _known_keys(location: tuple[str | int, ...]) -> str:
+    """The keys that are known where an unknown one was found."""
+    section = Target if len(location) == 1 else _SECTIONS[str(location[0])]
+    return ", ".join(section.model_fields)
 
 
 def to_toml(target: Target) -> str:

@@ -108,7 +108,11 @@ def test_a_target_file_is_named_after_itself_unless_it_has_a_name(tmp_path: Path
         ("[endpoints.smtp]\nport = 25", ["endpoints.smtp: 'smtp'", "'submission'"]),
         ("[endpoints.mx]\nport = 25\n[timeouts]\nreply = 0", ["timeouts.reply: 0", "greater than 0"]),
         ("[endpoints.mx]\nport = 25\n[observe]\nurl = 'x:y'", ["observe.url: 'x:y'", "maildir:… | mbox:…"]),
-        ("colour = 1\n[endpoints.mx]\nport = 25", ["colour: unknown key (value 1)"]),
+        (
+            "colour = 1\n[endpoints.mx]\nport = 25",
+            ["colour: unknown key (value 1), expected one of name, endpoints"],
+        ),
+        ("[endpoints.mx]\nport = 25\nprot = 1", ["endpoints.mx.prot", "expected one of host, port, tls"]),
         ("this is not TOML", ["not TOML"]),
     ],
 )
