@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.needs import Facts
 from smtpbench.delivery.observers import Observer
-from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError
+from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError, TlsFailed
 from smtpbench.session import Session
 from smtpbench.target import Endpoint, Fixtures, Role, Target
 from smtpbench.transcript import Transcript
@@ -173,6 +173,15 @@ class Conversation:
         if reply.code == 220:
             self._ready = False
         return Answer(b"STARTTLS", (reply,))
+
+    async def handshake(self) -> bool:
+        """Begin TLS after a 220 to a STARTTLS that was sent as octets; whether it succeeded."""
+        try:
+            await self.session.begin_tls()
+        except (TlsFailed, DeadlineExceeded):
+            return False
+        self._ready = False
+        return True
 
     # The end
 

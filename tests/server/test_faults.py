@@ -102,11 +102,17 @@ PROBES = [
     [HELLO, b"AUTH PLAIN AGFsaWNlAHdyb25n\r\n"],
     [HELLO, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"],
     [BEGIN, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"],
+    [HELLO, b"STARTTLS now\r\n"],
+    [HELLO, b"AUTH X-NONE\r\n"],
+    [HELLO, b"AUTH PLAIN\r\n", b"*\r\n"],
+    [HELLO, b"AUTH PLAIN\r\n", b"AGFs!aWNlAHNlY3JldA==\r\n"],
+    [HELLO, b"AUTH CRAM-MD5 AAAA\r\n"],
+    [HELLO, b"MAIL FROM:<a@b> AUTH=<>\r\n"],
 ]  # fmt: skip
 ROLES = {
     Role.MX: PROBES,
     Role.SUBMISSION: [[HELLO, MAIL]],
-    Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"]],
+    Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO]],
 }
 
 
