@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,9 +18,12 @@ from smtpbench.conformance.model import find_cases, load_catalogue
 from smtpbench.conformance.proof import (
     EXPLANATIONS,
     Row,
+    Unjudged,
+    gaps,
     idle_explanations,
     judge,
     load_explanations,
+    load_unjudged,
     prove,
     subjects,
     unknown_faults,
@@ -47,7 +51,8 @@ def catalogue(
 ) -> int:
     """List the requirements that the cases test.
 
-    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, else 1.
+    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, and every fault is
+    named or unjudged, else 1.
     """
     if proof:
         return _prove(tuple(fault), workers)
@@ -97,19 +102,21 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
     if unknown:
         raise UsageError(f"no such fault: {', '.join(unknown)}")
     explanations = load_explanations(root)
+    unjudged = load_unjudged(root)
     unused = unused_faults(of)
+    missing = [] if only else gaps(of, unjudged)
     faults: list[str | None] = [None, *(only or (name for name in FAULTS if name not in unused))]
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("faults", total=len(faults))
         runs = prove(root, faults, workers=workers, on_run=lambda run: bar.advance(task))
     rows = [judge(run, of, explanations) for run in runs]
-    idle = idle_explanations(runs, of, explanations)
-    _print_matrix(rows, () if only else tuple(unused), idle)
-    return EXIT_OK if all(row.holds for row in rows) and not idle else EXIT_FINDINGS
+    idle = [f"not needed in {EXPLANATIONS}: {item}" for item in idle_explanations(runs, of, explanations)]
+    _print_matrix(rows, () if only else unjudged, [*missing, *idle])
+    return EXIT_OK if all(row.holds for row in rows) and not idle and not missing else EXIT_FINDINGS
 
 
-def _print_matrix(rows: list[Row], unused: tuple[str, ...], idle: list[str]) -> None:
+def _print_matrix(rows: list[Row], unjudged: Sequence[Unjudged], faulty: list[str]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{'':5}{'fault':<{_WIDTH}} named   red  related  unrelated", style="bold")
     for row in rows:
@@ -121,10 +128,10 @@ def _print_matrix(rows: list[Row], unused: tuple[str, ...], idle: list[str]) -> 
             console.print(f"       {trouble}", markup=False)
     holding = sum(row.holds for row in rows)
     console.print(f"{holding} of {len(rows)} hold: each named case red, no other")
-    for item in idle:
-        console.print(f"not needed in {EXPLANATIONS}: {item}", markup=False)
-    if unused:
-        console.print(f"faults that no case names ({len(unused)}): {', '.join(unused)}")
+    for excuse in unjudged:
+        console.print(f"unjudged: {excuse.fault}: {excuse.reason}", markup=False)
+    for line in faulty:
+        console.print(line, markup=False)
 
 
 _WIDTH = max(map(len, FAULTS))

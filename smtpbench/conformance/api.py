@@ -32,9 +32,9 @@ uses `connect()` (greeting), `ehlo()`, `helo()`.
 **Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
 `probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good
 answer) · `send(octets)` then `read(n)` · `settle()` replies nobody asked for · `until_closed()` ·
-`starttls()`, `handshake()`, `auth()`, `content(message)`. `new_session()` for a second
-connection; `drop()` breaks one off. None of them raises for a close or a silence (the case is then run once more; if it happens again the Answer
-holds it), so "the connection closed" is judged like any other answer.
+`starttls()`, `handshake()`, `auth()`, `content(message)`. `new_session()` for a second connection;
+`drop()` breaks one off. None of them raises for a close or a silence (the case is then run once more;
+if it happens again the Answer holds it), so "the connection closed" is judged like any other answer.
 
 **Lines of your own in place of MAIL and RCPT.** `instead_of_mail(peer, line)` and `instead_of_rcpt(peer,
 line)` send it in a fresh session; if it is refused, a proper one must be accepted after it, else untested.

@@ -87,25 +87,45 @@ class Explanation(BaseModel):
     reason: str
 
 
+class Unjudged(BaseModel):
+    """Why no case turns red with a fault, as ``proof.toml`` has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fault: str
+    reason: str
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     explained: list[Explanation] = []
+    unjudged: list[Unjudged] = []
 
 
 def load_explanations(root: Path) -> list[Explanation]:
     """The explanations beside the cases. Raises UsageError."""
+    return _load(root).explained
+
+
+def load_unjudged(root: Path) -> list[Unjudged]:
+    """The faults that no case is to turn red, from beside the cases. Raises UsageError."""
+    return _load(root).unjudged
+
+
+def _load(root: Path) -> _File:
     path = root / EXPLANATIONS
     if not path.exists():
-        return []
+        return _File()
     try:
-        explained = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).explained
+        file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise UsageError(f"{path}: {str(error).splitlines()[0]}") from None
-    unknown = sorted({item.fault for item in explained} - set(FAULTS))
+    listed = {item.fault for item in file.explained} | {item.fault for item in file.unjudged}
+    unknown = sorted(listed - set(FAULTS))
     if unknown:
         raise UsageError(f"{path}: unknown fault {', '.join(unknown)}")
-    return explained
+    return file
 
 
 def subjects(cases: Iterable[Case]) -> list[Subject]:
@@ -125,6 +145,18 @@ def unused_faults(of: Iterable[Subject]) -> list[str]:
     """Faults that no case names."""
     named = {name for subject in of for name in subject.broken_by}
     return [name for name in FAULTS if name not in named]
+
+
+def gaps(of: Sequence[Subject], unjudged: Iterable[Unjudged]) -> list[str]:
+    """What is wrong with the list of faults that no case names, in words; nothing if it is complete."""
+    unused, excused = set(unused_faults(of)), {item.fault for item in unjudged}
+    return [
+        *(
+            f"named by no case, and not unjudged in {EXPLANATIONS}: {name}"
+            for name in sorted(unused - excused)
+        ),
+        *(f"unjudged in {EXPLANATIONS}, and named by a case: {name}" for name in sorted(excused - unused)),
+    ]
 
 
 def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) -> Row:

@@ -14,9 +14,12 @@ from smtpbench.conformance.proof import (
     Row,
     Run,
     Subject,
+    Unjudged,
+    gaps,
     idle_explanations,
     judge,
     load_explanations,
+    load_unjudged,
     prove,
     run_fault,
     subjects,
@@ -84,6 +87,7 @@ def test_names_of_faults() -> None:
     ("text", "complaint"),
     [
         ('[[explained]]\nfault = "x"\ncases = []\nreason = "y"\n', "unknown fault x"),
+        ('[[unjudged]]\nfault = "x"\nreason = "y"\n', "unknown fault x"),
         ('[[explained]]\nfault = "rset-closes"\n', "2 validation errors"),
         ("x = [", "Invalid value"),
     ],
@@ -92,6 +96,19 @@ def test_mistakes_in_explanations(tmp_path: Path, text: str, complaint: str) -> 
     (tmp_path / "proof.toml").write_text(text)
     with pytest.raises(UsageError, match=rf"proof\.toml: {complaint}"):
         load_explanations(tmp_path)
+
+
+def test_a_fault_is_named_or_unjudged_and_not_both() -> None:
+    rest = [Unjudged(fault=name, reason="…") for name in unused_faults(ALL)]
+    assert gaps(ALL, rest) == []
+    assert gaps(ALL, rest[1:]) == [f"named by no case, and not unjudged in proof.toml: {rest[0].fault}"]
+    both = Unjudged(fault=FAULT, reason="…")
+    assert gaps(ALL, [*rest, both]) == [f"unjudged in proof.toml, and named by a case: {FAULT}"]
+
+
+def test_our_faults_are_all_named_or_unjudged() -> None:
+    root = find_cases()
+    assert gaps(subjects(load_cases(root)), load_unjudged(root)) == []
 
 
 def test_our_explanations_are_readable() -> None:
