@@ -51,8 +51,8 @@ def catalogue(
 ) -> int:
     """List the requirements that the cases test.
 
-    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, and every fault is
-    named or unjudged, else 1.
+    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, and every
+    fault is named or unjudged, else 1.
     """
     if proof:
         return _prove(tuple(fault), workers)
