@@ -2,7 +2,7 @@
 
 smtpbench load TARGET --scenario steady.py --users 20 --run-time 30s
 locust -f steady.py --host smtp://127.0.0.1:2525            # Locust's own web page and options
-locust -f steady.py --host smtp://127.0.0.1:2525 --headless -u 20 -t 30s
+locust -f steady.py --smtp-target target.toml --recipient postmaster@example.org --headless -u 20 -t 30s
 """
 
 from smtpbench.load.locust_user import SmtpUser

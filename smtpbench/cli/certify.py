@@ -68,7 +68,7 @@ def certify(
         with conformance_progress(quiet=outputs.quiet) as listener:
             conformance = run_conformance(opened, spec=target, select=select, listener=listener)
         load, trouble = _load(opened, workload, quiet=outputs.quiet)
-    broken = [line for one in thresholds if (line := one.check(load))]
+    load.thresholds = [one.check(load) for one in thresholds]
     run = Run(conformance=conformance, load=load)
     folder = outputs.out or RESULTS / _folder_name(conformance)
     write_outputs(
@@ -81,9 +81,9 @@ def certify(
         strict=strict,
     )
     if not outputs.quiet:
-        _show(run, broken, folder)
+        _show(run, folder)
     findings = new_findings(conformance, Baseline(), strict=strict)
-    return _worst(exit_code(conformance, findings), trouble or load_exit_code(load, broken))
+    return _worst(exit_code(conformance, findings), trouble or load_exit_code(load))
 
 
 def _load(target: Target, workload: dict[str, Any], *, quiet: bool) -> tuple[LoadResult, int]:
@@ -116,9 +116,7 @@ def _folder_name(result: ConformanceResult) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{name}"
 
 
-def _show(run: Run, broken: list[str], folder: Path) -> None:
+def _show(run: Run, folder: Path) -> None:
     console = Console()
     console.print(render_terminal(run))
-    for line in broken:
-        console.print(Text(f"threshold broken: {line}", "bold red"))
     console.print(Text(f"\nreport: {folder / 'report.html'}"), soft_wrap=True)

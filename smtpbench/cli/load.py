@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from smtpbench.lab.options import TargetOptions
 from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import Progress, run_load, run_worker
-from smtpbench.load.thresholds import Threshold, parse_threshold
+from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, parse_duration
 from smtpbench.report import render_terminal, write_outputs
 
@@ -118,7 +118,8 @@ def load(
 ) -> int:
     """Load the target with many concurrent sessions and measure it. Ctrl-C ends early and keeps the results.
 
-    Exit code: 0 thresholds met, 1 a threshold broken, 3 target unreachable or we were the bottleneck.
+    Exit code: 0 thresholds met, 1 a threshold broken, 3 target unreachable, no message accepted, or we
+    were the bottleneck.
     """
     if worker:
         with interruptible():
@@ -139,14 +140,14 @@ def load(
             await_workers=master, master_host=master_host, master_port=master_port,
             web_port=web_port if web else None,
         )  # fmt: skip
+    result.thresholds = [one.check(result) for one in thresholds]
     write_outputs(
         result, json=outputs.json, junit=outputs.junit, html=outputs.html,
         markdown=outputs.markdown, out=outputs.out,
     )  # fmt: skip
-    broken = [line for one in thresholds if (line := one.check(result))]
     if not outputs.quiet:
-        _show(result, thresholds, broken)
-    return load_exit_code(result, broken)
+        Console().print(render_terminal(result))
+    return load_exit_code(result)
 
 
 def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -> dict[str, Any]:
@@ -161,11 +162,17 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     return fields
 
 
-def load_exit_code(result: LoadResult, broken: Sequence[str]) -> int:
-    """What a run means: an invalid measurement proves nothing, not even a broken threshold."""
+def load_exit_code(result: LoadResult) -> int:
+    """What a run means: an invalid measurement proves nothing, not even a broken threshold.
+
+    A run in which no message was accepted says nothing good of the target, unless a threshold on
+    outcomes says that this is what was wanted.
+    """
     if not result.valid:
         return EXIT_INCONCLUSIVE
-    return EXIT_FINDINGS if broken else EXIT_OK
+    if not all(one.met for one in result.thresholds):
+        return EXIT_FINDINGS
+    return EXIT_INCONCLUSIVE if useless(result) else EXIT_OK
 
 
 @contextmanager
@@ -201,12 +208,3 @@ def _line(figures: Mapping[str, Any]) -> str:
         f"{figures['accepted_last_s']:>7,}/s  {figures['failed']:>6,} failed  "
         f"p50 {figures['p50_ms']:.2f} ms  p99 {figures['p99_ms']:.2f} ms"
     )
-
-
-def _show(result: LoadResult, thresholds: Sequence[Threshold], broken: Sequence[str]) -> None:
-    console = Console()
-    console.print(render_terminal(result))
-    for line in broken:
-        console.print(Text(f"threshold broken: {line}", "bold red"))
-    if thresholds and not broken:
-        console.print(f"{len(thresholds)} of {len(thresholds)} thresholds met", markup=False, highlight=False)

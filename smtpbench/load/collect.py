@@ -51,6 +51,7 @@ class Collector:
         self._counts: dict[str, Counts] = {}
         self._totals: Counter[str] = Counter()
         self._replies: Counter[int] = Counter()
+        self._refusal = ""
         self._processes: dict[str, _Process] = {}
         self._seconds: dict[int, _Second] = {}
 
@@ -65,6 +66,7 @@ class Collector:
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
         self._replies.update(batch.replies)
+        self._refusal = self._refusal or batch.refusal
         for name, sparse in batch.series.items():
             counts = self._counts.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))
             counts[sparse.positions] += sparse.counts
@@ -111,6 +113,7 @@ class Collector:
                 name: phase_stats(histogram(self._counts[name])) for name in PHASES if name in self._counts
             },
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
+            first_refusal=self._refusal,
             timeline=self._timeline(),
             generator=self._generator(),
         )

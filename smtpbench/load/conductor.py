@@ -74,7 +74,7 @@ class Conductor:
         control.on_spent = self.stop
         try:
             if not alone:
-                self._gather(environment, control)
+                self._gather(environment)
             self._measure(environment, control)
         finally:
             self._dismiss(environment)
@@ -121,7 +121,7 @@ class Conductor:
         except RPCError as error:
             raise UsageError(f"--master-port {port}: {error}") from None
 
-    def _gather(self, environment: Environment, control: Control) -> None:
+    def _gather(self, environment: Environment) -> None:
         """Start or await the workers."""
         runner = environment.runner
         assert isinstance(runner, MasterRunner)
@@ -130,9 +130,11 @@ class Conductor:
             limit = time.monotonic() + CONNECT_S
             for _ in range(self._order.processes):
                 self._workers.append(_start_worker(runner.server.port, self._order.scenario))
-        while len(control.workers) < self._order.processes and not self._stopped:
+        while len(runner.clients.ready) < self._order.processes and not self._stopped:
             if time.monotonic() > limit:
-                raise Inconclusive(f"{len(control.workers)} of {self._order.processes} workers connected")
+                raise Inconclusive(
+                    f"{len(runner.clients.ready)} of {self._order.processes} workers connected"
+                )
             gevent.sleep(POLL_S)
 
     def _measure(self, environment: Environment, control: Control) -> None:

@@ -1,35 +1,39 @@
 """The control plane in a Locust process: starts and stops the engine, and brings its batches home.
 
 A worker and a local runner have an engine of their own. A master has none: it tells each worker
-its share before Locust tells it to spawn, and adds up the batches that come in the workers' reports.
+that asks what its share is, and adds up the batches that come in the workers' reports. A worker asks,
+because Locust may tell it to spawn while it still connects, and then nothing of ours is in place to be told.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent.event import Event
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from smtpbench import __version__
-from smtpbench.errors import SmtpbenchError, UsageError
+from smtpbench.errors import SmtpbenchError
 from smtpbench.load.collect import Collector
 from smtpbench.load.engine import Engine, User
+from smtpbench.load.locust_options import settle
 from smtpbench.load.locust_stats import fold
 from smtpbench.load.recorder import Batch
 from smtpbench.load.result import LoadResult
 from smtpbench.load.setup import Share, choose_endpoint, make_engine, make_plan
 from smtpbench.load.workload import Workload
-from smtpbench.target import Target, from_url, require_authorized
+from smtpbench.target import Target
 
 POLL_S = 0.1
-READY = "smtpbench.ready"  # worker to master: its listeners are in place (Locust's own "ready" comes before)
-ASSIGN = "smtpbench.assign"  # master to worker: what to do
+ASK = "smtpbench.ask"  # worker to master: the test has started, what am I to do?
+ASSIGN = "smtpbench.assign"  # master to worker: its share
 REPORT = "smtpbench"  # key of our batches in Locust's worker reports
 LOCAL = "local"
 
@@ -48,7 +52,7 @@ class Control:
     """One Locust environment's engine or, on a master, the sum of its workers' engines.
 
     `target` and `workload` may be set before the test starts; else they come from the user class
-    and from Locust's ``--host``. `finished` tells that the workload has no more messages.
+    and from Locust's command line. `on_spent` is called when the workload has no more messages.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -58,10 +62,11 @@ class Control:
         self.workload: Workload | None = None
         self.error: Exception | None = None
         self.expected = 1  # processes that have a share
-        self.workers: set[str] = set()
         self.started = ""
         self.on_spent: Callable[[], None] = self._end
-        self._share = Share()
+        self._parts: dict[str, int] = {}  # of a master: which part of the workload each worker does
+        self._asked = False
+        self._begun = Event()
         self._settled: tuple[Target, Workload] | None = None
         self._engine: Engine | None = None
         self._poller: Any = None
@@ -72,15 +77,20 @@ class Control:
         if isinstance(runner, WorkerRunner):
             runner.register_message(ASSIGN, self._on_assign)
             environment.events.report_to_master.add_listener(self._on_report_to_master)
-            runner.send_message(READY)
+            if runner.worker_state in (STATE_SPAWNING, STATE_RUNNING):
+                self._ask(runner)
         elif isinstance(runner, MasterRunner):
-            runner.register_message(READY, self._on_ready)
+            runner.register_message(ASK, self._on_ask)
             environment.events.worker_report.add_listener(self._on_worker_report)
 
     # --- users ---
 
     def add_user(self) -> User | None:
-        """A session task for a Locust user; None where messages arrive by a plan, not by users."""
+        """A session task for a Locust user, once there is an engine; None where messages arrive by a plan.
+
+        Waits without limit: Locust ends the users of a test that is over.
+        """
+        self._begun.wait()
         if self._engine is None or self._settled is None or self._settled[1].is_open:
             return None
         return self._engine.add_user()
@@ -113,41 +123,40 @@ class Control:
     def _on_test_start(self, environment: Environment, **_: Any) -> None:
         self.collector = Collector()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        try:
-            target, workload = self._settle()
-            if isinstance(environment.runner, MasterRunner):
-                self._assign(environment.runner, target, workload)
+        runner = environment.runner
+        if isinstance(runner, WorkerRunner):
+            self._ask(runner)
+            return
+        with self._failing():
+            target, workload = self._settled = settle(environment, self.target, self.workload)
+            if isinstance(runner, MasterRunner):
+                self._parts = {client.id: part for part, client in enumerate(runner.clients.ready)}
+                self.expected = len(self._parts)
             else:
-                self._begin(target, workload)
+                self._begin(target, workload, Share())
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """An error of ours ends the test."""
+        try:
+            yield
         except SmtpbenchError as error:
             self.error = error
             log.error("%s", error)
-            environment.process_exit_code = error.exit_code
+            self.environment.process_exit_code = error.exit_code
             gevent.spawn(self._end)
 
-    def _settle(self) -> tuple[Target, Workload]:
-        """What to test and how, from whoever said it."""
-        classes = [cls for cls in self.environment.user_classes if hasattr(cls, "workload")]
-        if len(classes) != 1:
-            raise UsageError(f"a scenario needs one SmtpUser class, found {len(classes)}")
-        target = self.target or getattr(classes[0], "target", None)
-        if target is None:
-            host = self.environment.host or classes[0].host
-            if not host:
-                raise UsageError("no target: give --host smtp://HOST:PORT")
-            target = from_url(host)
-            require_authorized(target, frozenset())
-        self._settled = target, self.workload or classes[0].workload
-        return self._settled
-
-    def _begin(self, target: Target, workload: Workload) -> None:
-        self._engine = make_engine(target, workload, self._share)
+    def _begin(self, target: Target, workload: Workload, share: Share) -> None:
+        self._engine = make_engine(target, workload, share)
         self._engine.start()
         if workload.is_open:
-            self._engine.start_arrivals(make_plan(workload, self._share))
+            self._engine.start_arrivals(make_plan(workload, share))
         self._poller = gevent.spawn(self._poll, self._engine)
+        self._begun.set()
 
     def _on_test_stop(self, **_: Any) -> None:
+        self._asked = False
+        self._begun.clear()
         if self._engine is not None:
             self._engine.stop()
             self._poller.join()  # bounded: the engine waits no longer than a reply may take
@@ -192,24 +201,37 @@ class Control:
 
     # --- master and workers ---
 
-    def _assign(self, runner: MasterRunner, target: Target, workload: Workload) -> None:
-        workers = [client.id for client in runner.clients.ready]
-        self.expected = len(workers)
-        for part, worker in enumerate(workers):
-            order = {
-                "target": target.model_dump(mode="json", exclude_unset=True),
-                "workload": workload.model_dump(mode="json", exclude_unset=True),
-                "part": part, "parts": len(workers),
-            }  # fmt: skip
-            runner.send_message(ASSIGN, order, client_id=worker)
+    def _ask(self, runner: WorkerRunner) -> None:
+        self._asked = True
+        runner.send_message(ASK)
 
-    def _on_ready(self, msg: Any, **_: Any) -> None:
-        self.workers.add(msg.node_id)
+    def _on_ask(self, msg: Any, **_: Any) -> None:
+        """Tell a worker its share. The messages are shared out already when one comes late."""
+        runner = self.environment.runner
+        if self._settled is None or runner is None:
+            return  # the test failed before it began
+        target, workload = self._settled
+        if msg.node_id not in self._parts:
+            if workload.is_open or workload.messages is not None:
+                log.warning("worker %s came late: no messages are left for it", msg.node_id)
+                return
+            self._parts[msg.node_id] = len(self._parts)
+            self.expected = len(self._parts)
+        order = {
+            "target": target.model_dump(mode="json", exclude_unset=True),
+            "workload": workload.model_dump(mode="json", exclude_unset=True),
+            "part": self._parts[msg.node_id], "parts": len(self._parts),
+        }  # fmt: skip
+        runner.send_message(ASSIGN, order, client_id=msg.node_id)
 
     def _on_assign(self, msg: Any, **_: Any) -> None:
-        self.target = Target.model_validate(msg.data["target"])
-        self.workload = Workload.model_validate(msg.data["workload"])
-        self._share = Share(msg.data["part"], msg.data["parts"])
+        if not self._asked or self._engine is not None:
+            return  # the test was over before the answer came
+        with self._failing():
+            target, workload = self._settled = (
+                Target.model_validate(msg.data["target"]), Workload.model_validate(msg.data["workload"]),
+            )  # fmt: skip
+            self._begin(target, workload, Share(msg.data["part"], msg.data["parts"]))
 
     def _on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
         data[REPORT], self._outbox = self._outbox, []

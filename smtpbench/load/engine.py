@@ -96,6 +96,7 @@ class Engine:
 
     def stop(self) -> None:
         """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
+        self._supply.stopped = True  # at once: the loop may have replies to read before it hears of this
         self._call(self._stopping.set)
 
     def _call(self, action: Callable[[], None]) -> None:
@@ -114,6 +115,7 @@ class Engine:
         self._idle.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_s)
+        self._sweep(clock())  # what is owed since before its deadline is a timeout, not a drop
         for flow in list(self._flows):
             flow.abort()
         ticking.cancel()
@@ -170,9 +172,11 @@ class Engine:
     # --- sessions ---
 
     async def _session(self, user: User | None = None) -> bool:
-        """One session from connect to close; whether it could be opened."""
+        """One session from connect to close; whether it could be opened.
+
+        The caller has counted it in `_opening`, in the step that decided to open it.
+        """
         started = clock()
-        self._opening += 1
         try:
             async with self._connecting:
                 flow, _, _ = await open_flow(self._door, self._rec, self._new_flow)
@@ -215,6 +219,7 @@ class Engine:
         if not self._supply.take():
             return
         if isinstance(error, Refused):
+            self._rec.note_refusal(str(error))
             outcome = "rejected_4xx" if error.code // 100 == 4 else "rejected_5xx"
         else:
             outcome = "timeouts" if isinstance(error, DeadlineExceeded) else "dropped"
@@ -223,6 +228,7 @@ class Engine:
     async def _live(self, user: User) -> None:
         pause = BACKOFF_S[0]
         while not (user.stopped or self._supply.stopped or self._supply.spent):
+            self._opening += 1
             if await self._session(user):
                 pause = BACKOFF_S[0]
             else:
@@ -272,10 +278,14 @@ class Engine:
         if self._idle:
             self._idle.pop().next()
         elif self._opening < len(backlog.due) and self._opening + self._sessions < self._max_sessions:
-            self._spawn(self._open_session())
+            self._opening += 1
+            self._spawn(self._open_session(backlog))
 
-    async def _open_session(self) -> None:
+    async def _open_session(self, backlog: Backlog) -> None:
+        """One session, and another in its place if it left arrivals waiting: none may come after them."""
         await self._session()
+        if backlog.due and not backlog.stopped:
+            self._dispatch(backlog)
 
 
 def _set(future: asyncio.Future[None]) -> None:

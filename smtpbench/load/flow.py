@@ -22,7 +22,7 @@ from typing import Protocol, cast
 from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.message import END_OF_DATA, Template
 from smtpbench.load.recorder import Recorder
-from smtpbench.wire.replies import Reply, ReplyParser
+from smtpbench.wire.replies import Reply, ReplyParser, escape
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -33,6 +33,7 @@ _CODES = {
     b"%d%d%d " % (a, b, c): a * 100 + b * 10 + c for a in range(2, 6) for b in range(6) for c in range(10)
 }
 _LOWEST_CODE = 200
+_LOWEST_REFUSAL = 400
 
 
 class Source(Protocol):
@@ -128,15 +129,18 @@ class Flow(asyncio.Protocol):
         now = clock()
         if self._on is not None and not self._partial:
             if data.find(b"\n") == len(data) - 1 and data[-2:] == b"\r\n" and (code := _CODES.get(data[:4])):
+                if code >= _LOWEST_REFUSAL:
+                    self._note(data)
                 self._rec.reply(code)
                 self._heard = now
                 self._on(code, now)
                 return
             if data[-2:] == b"\r\n":
-                codes = [_CODES.get(line[:4]) for line in data.split(b"\r\n")[:-1]]
+                lines = data.split(b"\r\n")[:-1]
+                codes = [_CODES.get(line[:4]) for line in lines]
                 if None not in codes:
-                    for known in codes:
-                        self._reply(known or 0, now)
+                    for known, line in zip(codes, lines, strict=True):
+                        self._reply(known or 0, now, line)
                     return
         self._parse(data, now)
 
@@ -146,7 +150,7 @@ class Flow(asyncio.Protocol):
                 self._rec.reply(reply.code)
                 self._set_up_reply(reply, now)
             elif reply.code >= _LOWEST_CODE and not self._parser.overflowed:
-                self._reply(reply.code, now)
+                self._reply(reply.code, now, reply.raw)
             else:
                 self.abort()  # not SMTP: what it and the rest mean for the message is unknown
                 return
@@ -160,11 +164,18 @@ class Flow(asyncio.Protocol):
         else:
             self._early.append((reply, now))
 
-    def _reply(self, code: int, now: int) -> None:
+    def _reply(self, code: int, now: int, octets: bytes) -> None:
+        if code >= _LOWEST_REFUSAL:
+            self._note(octets)
         self._rec.reply(code)
         self._heard = now
         if self._on is not None:
             self._on(code, now)
+
+    def _note(self, octets: bytes) -> None:
+        """Keep the words of the first refusal; what a server says unasked refuses no message."""
+        if not self._rec.refusal and self._on != self._on_idle:
+            self._rec.note_refusal(" / ".join(escape(line) for line in octets.splitlines()))
 
     def abort(self) -> None:
         """Drop the connection at once."""

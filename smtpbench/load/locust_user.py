@@ -9,26 +9,32 @@ through Locust. With a `rate` instead of `users` messages arrive by a plan, and 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
+import gevent
 from locust import User, constant, events, task
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.engine import User as EngineUser
+from smtpbench.load.locust_options import add_options
 from smtpbench.load.workload import Workload
 from smtpbench.target import Target
 
+CONNECTING_S = 0.05
 A_LONG_TIME_S = 86_400  # a waiting user can be stopped at once; a working one could not
+
+log = logging.getLogger(__name__)
 
 
 class SmtpUser(User):
     """One SMTP user of `workload`: the same session again and again, or one that lasts.
 
-    `target` is for targets that a URL cannot describe (credentials, a CA, mailboxes); without it,
-    Locust's ``--host smtp://HOST:PORT`` is the target.
+    `target` is for a scenario that belongs to one target; Locust's ``--smtp-target FILE|URL`` goes
+    before it, and ``--host smtp://HOST:PORT`` is for when neither is given.
     """
 
     abstract = True
@@ -40,6 +46,8 @@ class SmtpUser(User):
 
     def on_start(self) -> None:
         """Start the session task."""
+        while self.environment.runner is None:  # a worker can be told to spawn while it still connects
+            gevent.sleep(CONNECTING_S)
         self._session = control_of(self.environment).add_user()
 
     def on_stop(self) -> None:
@@ -52,15 +60,18 @@ class SmtpUser(User):
         """Locust wants a task; ours runs on the engine."""
 
 
-def _add_options(parser: Any) -> None:
-    parser.add_argument("--smtpbench-json", metavar="FILE", help="Write smtpbench's own result as JSON.")
-
-
 def _attach(environment: Environment, **_: Any) -> None:
     control = control_of(environment)
-    path = getattr(environment.parsed_options, "smtpbench_json", None)
-    if path and not isinstance(environment.runner, WorkerRunner):
+    if environment.parsed_options is None or isinstance(environment.runner, WorkerRunner):
+        return  # a worker has no result, and `smtpbench load` shows its own
+    environment.events.quit.add_listener(lambda **_: _warn(control))
+    if path := environment.parsed_options.smtpbench_json:
         environment.events.quit.add_listener(lambda **_: write_result(control, Path(path)))
+
+
+def _warn(control: Control) -> None:
+    if reason := control.result().nothing_accepted:
+        log.warning("%s", reason)
 
 
 def write_result(control: Control, path: Path) -> None:
@@ -68,5 +79,5 @@ def write_result(control: Control, path: Path) -> None:
     path.write_text(control.result().model_dump_json(by_alias=True, indent=2), encoding="utf-8")
 
 
-events.init_command_line_parser.add_listener(_add_options)
+events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(_attach)

@@ -76,6 +76,8 @@ async def open_flow(
     opening = _Opening(door, recorder, flow)
     try:
         greeting, extensions = await opening.run()
+        if flow.broken:
+            raise ConnectionLost(f"{door.address}: closed before MAIL")
     except BaseException:
         flow.abort()
         raise

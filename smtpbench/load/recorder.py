@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smtpbench.load.result import PHASES, PhaseStats
 
 LOWEST_US = 1
+REFUSAL_MAX = 300  # characters kept of the words of a server
 HIGHEST_US = 3_600_000_000  # one hour: more than the longest timeout of RFC 5321 §4.5.3.2
 DIGITS = 3
 _SUB_BUCKET_BITS = 11  # 2 * 10**DIGITS values take 11 bits; below 2**11 every µs has a count of its own
@@ -83,12 +84,12 @@ class Batch:
     series: dict[str, Sparse] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     replies: dict[int, int] = field(default_factory=dict)
+    refusal: str = ""  # the first reply of the run, not of the interval, that refused a message
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts only, as msgpack and JSON take them."""
-        plain = {
-            name: getattr(self, name) for name in ("span_ns", "cpu_ns", "sessions_open", "spent", "counters")
-        }
+        names = ("span_ns", "cpu_ns", "sessions_open", "spent", "counters", "refusal")
+        plain = {name: getattr(self, name) for name in names}
         plain["series"] = {
             name: [sparse.positions.tolist(), sparse.counts.tolist()] for name, sparse in self.series.items()
         }
@@ -149,6 +150,11 @@ class Recorder:
         for name in SERIES:
             setattr(self, name, self._raw[name].append)
         self.counters = dict.fromkeys(COUNTERS, 0)
+        self.refusal = ""
+
+    def note_refusal(self, text: str) -> None:
+        """Keep what a server said when it refused a message, if it is the first time."""
+        self.refusal = self.refusal or text[:REFUSAL_MAX]
 
     def fold(self) -> None:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
@@ -172,7 +178,7 @@ class Recorder:
         replies = {int(code): int(self._replies[code]) for code in codes}
         self._replies[:] = 0
         counters, self.counters = self.counters, dict.fromkeys(COUNTERS, 0)
-        return Batch(series=series, counters=counters, replies=replies)
+        return Batch(series=series, counters=counters, replies=replies, refusal=self.refusal)
 
 
 def _taken(raw: array[int]) -> NDArray[np.int64]:

@@ -68,6 +68,18 @@ class Generator(_Model):
     schedule_lag_p99_ms: float = 0.0
 
 
+class ThresholdResult(_Model):
+    """What became of one ``--threshold``.
+
+    `value` is in milliseconds for a latency, a fraction for ``error_rate``, else a count or a rate;
+    None if there was nothing to measure, which meets no threshold.
+    """
+
+    expression: str
+    value: float | None
+    met: bool
+
+
 class LoadResult(_Model):
     """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``)."""
 
@@ -83,6 +95,23 @@ class LoadResult(_Model):
     rates: Rates = Rates()
     phases: dict[str, PhaseStats] = {}
     from_intended_start: dict[str, PhaseStats] = {}
+    thresholds: list[ThresholdResult] = []
     replies: dict[str, int] = {}
+    first_refusal: str = ""  # the first reply that refused a message, as the server put it
     timeline: list[TimelinePoint] = []
     generator: Generator = Generator()
+
+    @property
+    def nothing_accepted(self) -> str | None:
+        """In one line, what became of the messages if some were sent and none was accepted; else None."""
+        totals = self.totals
+        refused = totals.rejected_4xx + totals.rejected_5xx
+        lost = totals.dropped + totals.timeouts
+        if totals.accepted or not refused + lost:
+            return None
+        if not lost:
+            return f"every message was refused: {self.first_refusal} (first reply)"
+        return (
+            f"no message was accepted: {refused} refused, "
+            f"{totals.dropped} dropped, {totals.timeouts} timed out"
+        )

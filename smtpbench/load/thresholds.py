@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smtpbench.errors import UsageError
-from smtpbench.load.result import PHASES, LoadResult, PhaseStats, Totals
+from smtpbench.load.result import PHASES, LoadResult, PhaseStats, ThresholdResult, Totals
 
 _SYNTAX = re.compile(r"\s*([a-z0-9_.]+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -40,14 +40,24 @@ class Threshold:
     comparison: str
     limit: float  # in ms for a latency, a fraction for error_rate, else as typed
 
-    def check(self, result: LoadResult) -> str | None:
-        """None if it holds, else one line that says what was measured."""
+    def check(self, result: LoadResult) -> ThresholdResult:
+        """What was measured, and whether it is within the limit."""
         value = _measure(self.metric, result)
-        if value is None:
-            return f"{self.text}: never happened"
-        if _COMPARE[self.comparison](value, self.limit):
-            return None
-        return f"{self.text}: measured {_shown(self.metric, value)}"
+        met = value is not None and _COMPARE[self.comparison](value, self.limit)
+        return ThresholdResult(expression=self.text, value=value, met=met)
+
+
+def measured(found: ThresholdResult) -> str:
+    """The value with its unit, or that there was none."""
+    if found.value is None:
+        return "never happened"
+    return f"measured {_shown(parse_threshold(found.expression).metric, found.value)}"
+
+
+def useless(result: LoadResult) -> str | None:
+    """Why a run shows nothing: no message was accepted, and no threshold says that this may be; else None."""
+    outcomes = (not _is_latency(parse_threshold(one.expression).metric) for one in result.thresholds)
+    return None if any(outcomes) else result.nothing_accepted
 
 
 def parse_threshold(text: str) -> Threshold:

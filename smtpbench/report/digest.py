@@ -124,6 +124,13 @@ def conclude_load(result: LoadResult) -> Conclusion:
     totals = result.totals
     if not result.valid:
         return Conclusion("bad", "Not a valid measurement")
+    if broken := sum(not one.met for one in result.thresholds):
+        nothing = f"; {result.nothing_accepted}" if result.nothing_accepted else ""
+        return Conclusion(
+            "bad", f"{broken} of {_plural(len(result.thresholds), 'threshold')} broken{nothing}"
+        )
+    if result.nothing_accepted:
+        return Conclusion("bad", result.nothing_accepted)
     troubles = {
         "refused": totals.rejected_4xx + totals.rejected_5xx,
         "dropped or timed out": totals.dropped + totals.timeouts,

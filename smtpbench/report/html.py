@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
+from smtpbench.load.thresholds import measured
 from smtpbench.report import digest, text
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, timeline_plot
@@ -59,7 +60,7 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_lines": text.wire_lines,
     }
-    environment.globals |= {"digest": digest, "Verdict": Verdict}
+    environment.globals |= {"digest": digest, "measured": measured, "Verdict": Verdict}
     return environment
 
 

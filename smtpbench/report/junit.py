@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.result import LoadResult
+from smtpbench.load.thresholds import measured, useless
 from smtpbench.report.digest import place
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import visible, wire_lines
@@ -82,6 +83,15 @@ def _load(root: ElementTree.Element, result: LoadResult) -> None:
     if not result.valid:
         reasons = "; ".join(result.invalid_reasons) or "no reason given"
         ElementTree.SubElement(case, "error", message=visible(reasons), type="invalid")
+    elif reason := useless(result):
+        ElementTree.SubElement(case, "error", message=visible(reason), type="nothing-accepted")
+    for threshold in result.thresholds:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname="load.threshold", name=visible(threshold.expression), time="0.000"
+        )
+        if not threshold.met:
+            message = f"{threshold.expression}: {measured(threshold)}"
+            ElementTree.SubElement(case, "failure", message=visible(message), type="threshold")
     _count(suite)
 
 

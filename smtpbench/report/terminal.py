@@ -12,6 +12,7 @@ from rich.text import Text
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.result import LoadResult
+from smtpbench.load.thresholds import measured
 from smtpbench.report import digest
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import milliseconds, number, visible
@@ -111,6 +112,7 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     parts: list[RenderableType] = [
         _heading("Load", name, digest.conclude_load(result)),
         *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
+        *_thresholds(result),
         Text(
             f"{number(totals.accepted)} accepted, {number(totals.rejected_4xx)} × 4yz, "
             f"{number(totals.rejected_5xx)} × 5yz, {number(totals.dropped)} dropped, "
@@ -125,6 +127,16 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     if digest.phases(result):
         parts += [Text(), _phase_table(result)]
     return parts
+
+
+def _thresholds(result: LoadResult) -> list[RenderableType]:
+    """Each that is broken; if none is, how many there are."""
+    broken = [one for one in result.thresholds if not one.met]
+    if result.thresholds and not broken:
+        return [Text(f"{len(result.thresholds)} of {len(result.thresholds)} thresholds met")]
+    return [
+        Text(f"threshold broken: {visible(one.expression)}: {measured(one)}", _TONES["bad"]) for one in broken
+    ]
 
 
 def _phase_table(result: LoadResult) -> Table:

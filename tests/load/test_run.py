@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,7 +17,7 @@ import pytest
 from smtpbench.errors import DeadlineExceeded, NotSmtp, SmtpbenchError, Unreachable, UsageError
 from smtpbench.load.run import run_load
 from smtpbench.load.workload import Workload
-from smtpbench.target import Timeouts
+from smtpbench.target import Target, Timeouts, to_toml
 from tests.load.conftest import HANG_UP, SILENCE, Running, Script
 
 LIMIT_S = 60
@@ -89,6 +89,100 @@ async def test_plain_locust_runs_a_scenario(running: Running, tmp_path: Path) ->
     assert result["workload"]["users"] == 2
 
 
+LOCUST = (sys.executable, "-m", "locust", "-f", str(SCENARIOS / "steady.py"))
+
+# A worker whose listeners come late: Locust attaches them only after it has connected, and the master
+# may have told it to start by then.
+LATE_WORKER = """
+import sys, gevent
+from locust import events
+from locust.env import Environment
+
+create = Environment.create_worker_runner
+
+def create_late(self, *args):
+    runner = create(self, *args)
+    while not runner.user_count:
+        gevent.sleep(0.01)
+    self.runner = runner
+    return runner
+
+Environment.create_worker_runner = create_late
+from locust.main import main
+main()
+"""
+
+
+async def _master_and_workers(target: Target, out: Path, worker: Sequence[str], *options: str) -> list[int]:
+    """Plain ``locust --master`` and two of `worker`, the result in `out`; the exit codes of all three."""
+    port = str(free_port())
+    common = ("-f", str(SCENARIOS / "steady.py"), "--master-port", port)
+    quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
+    commands = [
+        (*LOCUST, "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--headless",
+         "--expect-workers", "2", "-u", "4", "-r", "4", "-t", "3s", "--host", f"smtp://{target.main.address}",
+         "--smtpbench-json", str(out), *options),
+        *((*worker, *common, "--worker", "--master-host", "127.0.0.1") for _ in range(2)),
+    ]  # fmt: skip
+    processes = [await asyncio.create_subprocess_exec(*command, **quiet) for command in commands]
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            codes = [await process.wait() for process in processes]
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    return codes
+
+
+@pytest.mark.parametrize(
+    "worker", [(sys.executable, "-m", "locust"), (sys.executable, "-c", LATE_WORKER)], ids=["plain", "late"]
+)
+async def test_plain_locust_workers_do_their_share(
+    running: Running, tmp_path: Path, worker: Sequence[str]
+) -> None:
+    out = tmp_path / "result.json"
+    async with running() as (server, target):
+        codes = await _master_and_workers(target, out, worker, "--recipient", "someone@example.net")
+    assert codes == [0, 0, 0]
+    result = json.loads(out.read_text())
+    assert result["valid"], result["invalid_reasons"]
+    assert result["totals"]["sessions"] == server.connections == 4
+    assert result["totals"]["accepted"] == len(server.contents) > 0
+    assert {line for line in server.commands if line.startswith(b"RCPT")} == {
+        b"RCPT TO:<someone@example.net>"
+    }
+
+
+async def test_plain_locust_takes_a_target_file(running: Running, tmp_path: Path) -> None:
+    out, file = tmp_path / "result.json", tmp_path / "target.toml"
+    async with running() as (server, target):
+        file.write_text(to_toml(target))
+        locust = await asyncio.create_subprocess_exec(
+            *LOCUST, "--headless", "-u", "1", "-t", "1s", "--smtp-target", file, "--sender", "me@example.com",
+            "--smtpbench-json", out,
+            stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await asyncio.wait_for(locust.wait(), LIMIT_S) == 0
+    assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
+    assert {b"MAIL FROM:<me@example.com>", b"RCPT TO:<rcpt@example.net>"} <= set(server.commands)
+
+
+async def test_a_run_in_which_every_message_is_refused_says_why(running: Running, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    script = Script(ehlo=b"250 test\r\n", answers={"RCPT": b"550 5.1.1 nobody here\r\n"})
+    async with running(script) as (_, target):
+        command = await asyncio.create_subprocess_exec(
+            *COMMAND, f"smtp://{target.main.address}", "--users", "1", "--messages", "20", "--json", out,
+            stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await asyncio.wait_for(command.communicate(), LIMIT_S)
+    assert command.returncode == 3
+    assert b"every message was refused: 550 5.1.1 nobody here (first reply)" in b" ".join(said.split())
+    assert json.loads(out.read_text())["first_refusal"] == "550 5.1.1 nobody here"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_the_run_early_and_keeps_the_results(
     running: Running, tmp_path: Path, number: signal.Signals
@@ -107,16 +201,20 @@ async def test_a_signal_ends_the_run_early_and_keeps_the_results(
     assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
 
 
-async def test_a_broken_threshold_is_exit_code_1(running: Running) -> None:
+async def test_a_broken_threshold_is_exit_code_1(running: Running, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
     async with running() as (_, target):
         command = await asyncio.create_subprocess_exec(
             *COMMAND, f"smtp://{target.main.address}", "--users", "1", "--messages", "20",
-            "--threshold", "body.p50 < 1us",
+            "--threshold", "body.p50 < 1us", "--threshold", "accepted >= 20", "--json", out,
             stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         said, _ = await asyncio.wait_for(command.communicate(), LIMIT_S)
     assert command.returncode == 1
     assert b"threshold broken: body.p50 < 1us: measured" in said
+    first, second = json.loads(out.read_text())["thresholds"]
+    assert (first["expression"], first["met"]) == ("body.p50 < 1us", False)
+    assert second == {"expression": "accepted >= 20", "value": 20.0, "met": True}
 
 
 @pytest.mark.parametrize(

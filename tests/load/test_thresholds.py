@@ -4,7 +4,7 @@ import pytest
 
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult, PhaseStats, Rates, Totals
-from smtpbench.load.thresholds import parse_threshold
+from smtpbench.load.thresholds import measured, parse_threshold, useless
 
 RESULT = LoadResult(
     totals=Totals(accepted=990, rejected_4xx=5, rejected_5xx=2, dropped=2, timeouts=1),
@@ -22,7 +22,7 @@ RESULT = LoadResult(
     ],
 )  # fmt: skip
 def test_met(text: str) -> None:
-    assert parse_threshold(text).check(RESULT) is None
+    assert parse_threshold(text).check(RESULT).met
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,9 @@ def test_met(text: str) -> None:
 )
 def test_broken(text: str, why: str) -> None:
     found = parse_threshold(text).check(RESULT)
-    assert found is not None
-    assert why in found
+    assert not found.met
+    assert found.expression == text
+    assert measured(found) == why
 
 
 @pytest.mark.parametrize(
@@ -60,4 +61,31 @@ def test_nonsense(text: str) -> None:
 
 
 def test_no_message_at_all_breaks_an_error_rate() -> None:
-    assert "never happened" in str(parse_threshold("error_rate < 1%").check(LoadResult()))
+    found = parse_threshold("error_rate < 1%").check(LoadResult())
+    assert not found.met
+    assert measured(found) == "never happened"
+
+
+REFUSED = LoadResult(totals=Totals(rejected_5xx=7), first_refusal="550 nobody")
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (REFUSED, "every message was refused: 550 nobody (first reply)"),
+        (
+            LoadResult(totals=Totals(rejected_4xx=1, dropped=2, timeouts=3)),
+            "no message was accepted: 1 refused, 2 dropped, 3 timed out",
+        ),
+        (RESULT, None),
+        (LoadResult(), None),
+    ],
+)
+def test_a_run_in_which_nothing_was_accepted_is_useless(result: LoadResult, why: str | None) -> None:
+    assert useless(result) == why
+
+
+@pytest.mark.parametrize(("text", "decides"), [("error_rate <= 100%", True), ("mail.p99 < 1s", False)])
+def test_a_threshold_on_outcomes_says_whether_that_may_be(text: str, decides: bool) -> None:
+    judged = REFUSED.model_copy(update={"thresholds": [parse_threshold(text).check(REFUSED)]})
+    assert (useless(judged) is None) is decides
