@@ -2,8 +2,9 @@
 
 Both send the same messages (same size on the wire), over as many sessions, with the same commands. The
 runs alternate, so that a noisy machine is noisy for both; medians are compared. CPU is user plus system
-time of the generator's process as wait4 reports it, and wall time is that of the process; from both, the
-median of runs that send no message is taken away (interpreter start and imports for ours).
+time of the generator's process as wait4 reports it, and wall time is that of the process. From both, the
+median of start-up runs is taken away: ours send no message (interpreter start and imports), those of
+smtp-source send one, because it cannot send none.
 
 smtp-source has no PIPELINING: our pipelined runs are compared with its plain ones. Our engine records
 every phase of every message in histograms in all runs; smtp-source records nothing.
@@ -67,9 +68,10 @@ class Postfix:
             raise FileNotFoundError(self.source)
         self._env["LD_LIBRARY_PATH"] = str(root / "usr/lib/postfix")
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """A process of these tools."""
-        return subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL)
+    def start(self, *command: str, silent: bool = False) -> subprocess.Popen[bytes]:
+        """A process of these tools; if `silent`, what it complains about is not shown."""
+        stderr = subprocess.DEVNULL if silent else None
+        return subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL, stderr=stderr)
 
     @contextlib.contextmanager
     def running_sink(self) -> Iterator[int]:
@@ -120,11 +122,13 @@ def _cost(process: subprocess.Popen[bytes], started: float) -> Cost:
     return Cost(time.perf_counter() - started, usage.ru_utime + usage.ru_stime)
 
 
-def start_source(postfix: Postfix, port: int, messages: int, sessions: int) -> subprocess.Popen[bytes]:
+def start_source(
+    postfix: Postfix, port: int, messages: int, sessions: int, *, silent: bool = False
+) -> subprocess.Popen[bytes]:
     """smtp-source at work on a port."""
     return postfix.start(
         postfix.source, "-d", "-s", str(sessions), "-m", str(messages), "-l", str(BODY),
-        "-M", HOST, "-f", SENDER, "-t", RECIPIENT, f"127.0.0.1:{port}",
+        "-M", HOST, "-f", SENDER, "-t", RECIPIENT, f"127.0.0.1:{port}", silent=silent,
     )  # fmt: skip
 
 
@@ -161,7 +165,8 @@ def measured_size(postfix: Postfix) -> int:
     """Octets of content that smtp-source sends, seen on the wire, so that ours are as long."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(10)
-        process = start_source(postfix, server.getsockname()[1], 1, 1)
+        # silent: that we hang up on it is on purpose
+        process = start_source(postfix, server.getsockname()[1], 1, 1, silent=True)
         try:
             connection, _ = server.accept()
             connection.settimeout(10)
