@@ -2,7 +2,11 @@
 
 smtpbench load TARGET --scenario steady.py --users 20 --run-time 30s
 locust -f steady.py --host smtp://127.0.0.1:2525            # Locust's own web page and options
-locust -f steady.py --smtp-target target.toml --recipient postmaster@example.org --headless -u 20 -t 30s
+locust -f steady.py --smtp-target target.toml --headless -u 20 -t 30s
+
+Options of ours for Locust, which prints its ``--help`` before it reads this file and so does not list them:
+--smtp-target FILE|URL, --recipient ADDRESS, --sender ADDRESS, --smtpbench-json FILE. Without a recipient
+from one of them mail goes to recipient@example.org, which the target may refuse.
 """
 
 from smtpbench.load.locust_user import SmtpUser

@@ -17,7 +17,7 @@ import pytest
 from smtpbench.errors import DeadlineExceeded, NotSmtp, SmtpbenchError, Unreachable, UsageError
 from smtpbench.load.run import run_load
 from smtpbench.load.workload import Workload
-from smtpbench.target import Target, Timeouts, to_toml
+from smtpbench.target import Timeouts, to_toml
 from tests.load.conftest import HANG_UP, SILENCE, Running, Script
 
 LIMIT_S = 60
@@ -79,7 +79,7 @@ async def test_plain_locust_runs_a_scenario(running: Running, tmp_path: Path) ->
     async with running() as (server, target):
         locust = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "locust", "-f", SCENARIOS / "steady.py",
-            "--headless", "-u", "2", "-r", "2", "-t", "2s",
+            "--headless", "-u", "2", "-r", "2", "-t", "5s",  # a slow machine takes two to begin
             "--host", f"smtp://{target.main.address}", "--smtpbench-json", out,
             stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
@@ -89,7 +89,17 @@ async def test_plain_locust_runs_a_scenario(running: Running, tmp_path: Path) ->
     assert result["workload"]["users"] == 2
 
 
-LOCUST = (sys.executable, "-m", "locust", "-f", str(SCENARIOS / "steady.py"))
+LOCUST = (sys.executable, "-m", "locust")
+MESSAGES = 40
+
+# Ends by itself, however slow the machine is, and only if every worker has done its share.
+SCENARIO = f"""
+from smtpbench.load.locust_user import SmtpUser
+from smtpbench.load.workload import Workload
+
+class Short(SmtpUser):
+    workload = Workload(users=1, messages={MESSAGES})
+"""
 
 # A worker whose listeners come late: Locust attaches them only after it has connected, and the master
 # may have told it to start by then.
@@ -113,15 +123,14 @@ main()
 """
 
 
-async def _master_and_workers(target: Target, out: Path, worker: Sequence[str], *options: str) -> list[int]:
-    """Plain ``locust --master`` and two of `worker`, the result in `out`; the exit codes of all three."""
+async def _master_and_workers(scenario: Path, worker: Sequence[str], *options: str) -> list[int]:
+    """Plain ``locust --master`` with `options`, and two of `worker`; the exit codes of all three."""
     port = str(free_port())
-    common = ("-f", str(SCENARIOS / "steady.py"), "--master-port", port)
+    common = ("-f", str(scenario), "--master-port", port)
     quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
     commands = [
-        (*LOCUST, "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--headless",
-         "--expect-workers", "2", "-u", "4", "-r", "4", "-t", "3s", "--host", f"smtp://{target.main.address}",
-         "--smtpbench-json", str(out), *options),
+        (*LOCUST, "-f", str(scenario), "--master", "--master-bind-host", "127.0.0.1",
+         "--master-bind-port", port, "--headless", "--expect-workers", "2", "-u", "4", "-r", "4", *options),
         *((*worker, *common, "--worker", "--master-host", "127.0.0.1") for _ in range(2)),
     ]  # fmt: skip
     processes = [await asyncio.create_subprocess_exec(*command, **quiet) for command in commands]
@@ -136,36 +145,36 @@ async def _master_and_workers(target: Target, out: Path, worker: Sequence[str], 
     return codes
 
 
-@pytest.mark.parametrize(
-    "worker", [(sys.executable, "-m", "locust"), (sys.executable, "-c", LATE_WORKER)], ids=["plain", "late"]
-)
+@pytest.mark.parametrize("worker", [LOCUST, (sys.executable, "-c", LATE_WORKER)], ids=["plain", "late"])
 async def test_plain_locust_workers_do_their_share(
     running: Running, tmp_path: Path, worker: Sequence[str]
 ) -> None:
-    out = tmp_path / "result.json"
+    out, scenario = tmp_path / "result.json", tmp_path / "scenario.py"
+    scenario.write_text(SCENARIO)
     async with running() as (server, target):
-        codes = await _master_and_workers(target, out, worker, "--recipient", "someone@example.net")
+        codes = await _master_and_workers(
+            scenario, worker, "--host", f"smtp://{target.main.address}",
+            "--recipient", "someone@example.net", "--smtpbench-json", str(out),
+        )  # fmt: skip
     assert codes == [0, 0, 0]
-    result = json.loads(out.read_text())
-    assert result["valid"], result["invalid_reasons"]
-    assert result["totals"]["sessions"] == server.connections == 4
-    assert result["totals"]["accepted"] == len(server.contents) > 0
+    assert json.loads(out.read_text())["totals"]["accepted"] == len(set(server.contents)) == MESSAGES
     assert {line for line in server.commands if line.startswith(b"RCPT")} == {
         b"RCPT TO:<someone@example.net>"
     }
 
 
 async def test_plain_locust_takes_a_target_file(running: Running, tmp_path: Path) -> None:
-    out, file = tmp_path / "result.json", tmp_path / "target.toml"
+    out, file, scenario = tmp_path / "result.json", tmp_path / "target.toml", tmp_path / "scenario.py"
+    scenario.write_text(SCENARIO)
     async with running() as (server, target):
         file.write_text(to_toml(target))
         locust = await asyncio.create_subprocess_exec(
-            *LOCUST, "--headless", "-u", "1", "-t", "1s", "--smtp-target", file, "--sender", "me@example.com",
-            "--smtpbench-json", out,
+            *LOCUST, "-f", scenario, "--headless", "-u", "1", "--smtp-target", file,
+            "--sender", "me@example.com", "--smtpbench-json", out,
             stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         assert await asyncio.wait_for(locust.wait(), LIMIT_S) == 0
-    assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
+    assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) == MESSAGES
     assert {b"MAIL FROM:<me@example.com>", b"RCPT TO:<rcpt@example.net>"} <= set(server.commands)
 
 

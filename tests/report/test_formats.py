@@ -11,7 +11,7 @@ import pytest
 
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import UsageError
-from smtpbench.load.result import LoadResult
+from smtpbench.load.result import LoadResult, ThresholdResult, Totals
 from smtpbench.report import Run, render_html, render_json, render_junit, render_markdown
 from smtpbench.report.terminal import SUMMARY_WIDTH, render_summary_text
 
@@ -90,6 +90,39 @@ def test_junit_of_an_invalid_load_is_an_error(load: LoadResult) -> None:
     error = ElementTree.fromstring(render_junit(load)).find(".//error")
     assert error is not None
     assert error.get("message") == "the generator was the bottleneck"
+
+
+def test_thresholds_are_in_every_form(load: LoadResult) -> None:
+    load.thresholds = [
+        ThresholdResult(expression="body.p99 < 1ms", value=2.5, met=False),
+        ThresholdResult(expression="error_rate <= 1%", value=0.001, met=True),
+    ]
+    suite = ElementTree.fromstring(render_junit(load)).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "0")
+    failure = suite.find("testcase[@name='body.p99 < 1ms']/failure")
+    assert failure is not None
+    assert failure.get("message") == "body.p99 < 1ms: measured 2.500 ms"
+    assert "threshold broken: body.p99 < 1ms: measured 2.500 ms" in render_summary_text(load)
+    for text, escaped in (
+        (render_html(load), "body.p99 &lt; 1ms"),
+        (render_markdown(load), "body.p99 &#60; 1ms"),
+    ):
+        assert escaped in text
+        assert "measured 2.500 ms" in text
+        assert "measured 0.100%" in text
+        assert "1 of 2 thresholds broken" in text
+
+
+def test_a_load_in_which_everything_was_refused_says_so_in_every_form(load: LoadResult) -> None:
+    load.totals = Totals(rejected_5xx=3)
+    load.first_refusal = "550 <script>"
+    for text in (render_html(load), render_markdown(load), render_summary_text(load)):
+        assert "every message was refused" in text
+    assert "<script>" not in render_markdown(load)
+    error = ElementTree.fromstring(render_junit(load)).find(".//error")
+    assert error is not None
+    assert error.get("message") == "every message was refused: 550 <script> (first reply)"
 
 
 def test_html_is_one_well_formed_self_contained_page(run: Run) -> None:
