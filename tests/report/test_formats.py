@@ -177,6 +177,13 @@ def test_html_of_a_load_alone_introduces_the_target(load: LoadResult) -> None:
     assert "<h1>target</h1>" in render_html(load)
 
 
+@pytest.mark.parametrize(("offered", "asked"), [(True, True), (False, True), (True, False)])
+def test_html_says_where_phases_overlap(load: LoadResult, offered: bool, asked: bool) -> None:
+    load.target["extensions"] = ["PIPELINING"] if offered else []
+    load.workload["pipelining"] = asked
+    assert ("the phases overlap" in render_html(load)) is (offered and asked)
+
+
 def test_html_marks_an_invalid_load(load: LoadResult) -> None:
     assert "not a valid measurement" not in render_html(load)
     load.valid, load.invalid_reasons = False, ["the generator was the bottleneck"]
