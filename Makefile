@@ -53,7 +53,7 @@ bench: $(STAMP)
 lock:
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv; }
 	$(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --group dev --generate-hashes \
-	  --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	  --no-emit-index-url --no-strip-extras --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist build
