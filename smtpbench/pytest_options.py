@@ -23,6 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="a host that is not on loopback",
     )
+    group.addoption(
+        "--smtp-endpoint",
+        choices=("mx", "submission", "submissions", "lmtp"),
+        help="where cases go that name no endpoint",
+    )
     group.addoption("--smtp-strict", action="store_true", help="a non-strict case fails its item")
     group.addoption("--smtp-slow", action="store_true", help="also run the cases that take minutes")
 

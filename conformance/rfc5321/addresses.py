@@ -105,5 +105,5 @@ async def control_characters_in_an_address(peer: Peer) -> Observation:
 async def control_characters_in_ehlo(peer: Peer) -> Observation:
     """A control character in the argument of EHLO is answered 501."""
     await peer.until_ready()
-    answer = await peer.new_session().command(b"EHLO cli\x01ent.example.org")
+    answer = await peer.new_session().ehlo("cli\x01ent.example.org")
     return expect(answer, codes(501), near=severity(5), untested=put_off)

@@ -26,7 +26,7 @@ from smtpbench.conformance import (
 
 SMTP = Need(
     "smtp",
-    lambda facts: "LMTP has neither EHLO nor HELO" if set(facts.target.endpoints) == {Role.LMTP} else None,
+    lambda facts: "LMTP has neither EHLO nor HELO" if facts.role is Role.LMTP else None,
 )
 LABEL = rb"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 BEGINS_WITH_DOMAIN = text_matches(rb"%s(?:\.%s)*(?: |$)" % (LABEL, LABEL), "a domain right after the code")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,10 @@ from smtpbench.conformance.run import Listener, run_conformance
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_INTERNAL, EXIT_OK
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
+from smtpbench.lab.preflight import preflight_for_cases
 from smtpbench.report import render_terminal, write_outputs
 from smtpbench.report.write import write_text
+from smtpbench.target import Role
 
 SelectOpt = Annotated[list[str], typer.Option(metavar="GLOB", help="Only cases or requirements like this.")]
 ExcludeOpt = Annotated[list[str], typer.Option(metavar="GLOB", help="Not those like this.")]
@@ -33,6 +36,9 @@ BaselineOpt = Annotated[Path | None, typer.Option(metavar="FILE", help="Findings
 WriteBaselineOpt = Annotated[Path | None, typer.Option(metavar="FILE", help="Write this run's findings.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="A non-strict case counts as a finding.")]
 SlowOpt = Annotated[bool, typer.Option("--slow", help="Also the cases that take minutes.")]
+EndpointOpt = Annotated[
+    Role | None, typer.Option(help="Where cases go that name no endpoint: default mx, else the first.")
+]
 ListOpt = Annotated[bool, typer.Option("--list", help="List the cases; contact nobody.")]
 
 _QUIET_VERDICTS = frozenset({Verdict.PASS, Verdict.INFO, Verdict.UNTESTED, Verdict.HARDENED})
@@ -48,6 +54,7 @@ def conform(
     write_baseline: WriteBaselineOpt = None,
     strict: StrictOpt = False,
     slow: SlowOpt = False,
+    endpoint: EndpointOpt = None,
     list_only: ListOpt = False,
     options: TargetOptions,
     outputs: Outputs,
@@ -60,7 +67,11 @@ def conform(
         _list(tuple(select), tuple(exclude))
         return EXIT_OK
     known = load_baseline(baseline) if baseline else Baseline()
-    with open_target(target, options) as opened, conformance_progress(quiet=outputs.quiet) as listener:
+    check = partial(preflight_for_cases, endpoint)
+    with (
+        open_target(target, options, check=check) as opened,
+        conformance_progress(quiet=outputs.quiet) as listener,
+    ):
         result = run_conformance(
             opened,
             spec=target,
@@ -68,6 +79,7 @@ def conform(
             exclude=exclude,
             level=level,
             slow=slow,
+            endpoint=endpoint,
             listener=listener,
         )
     new = new_findings(result, known, strict=strict)

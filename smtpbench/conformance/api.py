@@ -63,9 +63,15 @@ A question about a message's octets goes on `taken(await peer.delivered(content)
 Several variants of one question: ``all_of(expect(…), expect(…))``: the worst counts, and is named.
 A question that cannot be put: ``raise Untested("why")``.
 
-**Needs.** RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, LOCAL_DOMAIN, DELIVERED,
-EXTENSION("SIZE"), NO_EXTENSION("SIZE"), TLS, AUTH, SLOW, ENDPOINT(Role.LMTP). Name what the case uses (a
-case that calls `until_rcpt` needs RECIPIENT).
+**Needs.** Name what the case uses (a case that calls `until_rcpt` needs RECIPIENT). Every need is judged at
+the endpoint that the case talks to: that of its ENDPOINT, else the main one.
+Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, LOCAL_DOMAIN, DELIVERED
+(an observer), AUTH (credentials), SLOW (the user wants cases of minutes), ENDPOINT(Role.LMTP).
+Of what the endpoint said when it was asked: TLS (STARTTLS is offered, or TLS comes first);
+EXTENSION("SIZE") and NO_EXTENSION("SIZE") as EHLO has it where `until_ready` leads;
+TLS_EXTENSION("REQUIRETLS") as EHLO has it inside TLS, wherever TLS begins; AUTH_OFFERED and
+MECHANISM("PLAIN") in clear or inside TLS; REFUSING (it greeted with 554 or 521; any other case is then
+untested unless it only looks at the greeting).
 
 **Proof.** `broken_by` names the faults (smtpbench/server/faults) that must turn the case red;
 ``smtpbench catalogue --proof`` shows that they do, and that no other case turns red.
@@ -113,16 +119,20 @@ from smtpbench.conformance.expectations import (
 )
 from smtpbench.conformance.needs import (
     AUTH,
+    AUTH_OFFERED,
     DELIVERED,
     ENDPOINT,
     EXTENSION,
     FOREIGN_RECIPIENT,
     LOCAL_DOMAIN,
+    MECHANISM,
     NO_EXTENSION,
     RECIPIENT,
+    REFUSING,
     SECOND_RECIPIENT,
     SLOW,
     TLS,
+    TLS_EXTENSION,
     UNKNOWN_RECIPIENT,
     Need,
 )
@@ -133,16 +143,20 @@ from smtpbench.wire.replies import Anomaly, Reply
 
 __all__ = [
     "AUTH",
+    "AUTH_OFFERED",
     "DELIVERED",
     "ENDPOINT",
     "EXTENSION",
     "FOREIGN_RECIPIENT",
     "LOCAL_DOMAIN",
+    "MECHANISM",
     "NO_EXTENSION",
     "RECIPIENT",
+    "REFUSING",
     "SECOND_RECIPIENT",
     "SLOW",
     "TLS",
+    "TLS_EXTENSION",
     "UNKNOWN_RECIPIENT",
     "Anomaly",
     "Answer",

@@ -6,21 +6,19 @@ import asyncio
 import shlex
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.cases import Case
 from smtpbench.conformance.conversation import Surroundings, TryAgain
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
-from smtpbench.conformance.needs import Facts, Need, endpoint_role
+from smtpbench.conformance.needs import Facts, Need, endpoint_role, why_not
 from smtpbench.conformance.observation import Observation, Outcome, Untested
 from smtpbench.conformance.peer import Peer
 from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
 from smtpbench.delivery.observers import Observer
-from smtpbench.errors import ConnectionLost, DeadlineExceeded, SessionError
-from smtpbench.session import Session
-from smtpbench.target import Role, Target
+from smtpbench.errors import SessionError
+from smtpbench.target import Role
 from smtpbench.transcript import Transcript
 from smtpbench.wire.replies import Reply, escape
 
@@ -45,7 +43,7 @@ class Bench:
     catalogue: Catalogue
     facts: Facts
     observer: Observer | None = None
-    spec: str = ""  # how the user named the target, for the `repro` line
+    spec: str = ""  # the target and its options as on the command line, for the `repro` line
     results: dict[str, CaseResult] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     replies: list[SeenReply] = field(default_factory=list)
@@ -73,8 +71,7 @@ class Bench:
         for earlier in case.after:
             if self.outcomes.get(earlier) in BROKEN:
                 return f"{earlier} is {self.results[earlier].verdict}"
-        reasons = (need.unmet(self.facts) for need in case.needs)
-        return self.facts.trouble or next((reason for reason in reasons if reason), None)
+        return why_not(case.needs, self.facts)
 
     async def _attempts(self, case: Case, transcript: Transcript) -> tuple[Observation, str | None]:
         """The observation, and the text of our own error if there was one."""
@@ -120,9 +117,8 @@ class Bench:
         )  # the message, the fence, and one to spare
 
     def _surroundings(self, needs: tuple[Need, ...], transcript: Transcript, *, last: bool) -> Surroundings:
-        target = self.facts.target
-        role = endpoint_role(needs) or _main_role(target)
-        return Surroundings(self.facts, self.observer, transcript, target.endpoints[role], role, last)
+        there = self.facts.at(endpoint_role(needs))
+        return Surroundings(there, self.observer, transcript, there.endpoint, there.role, last)
 
     def _result(self, case: Case, observation: Observation, error: str | None) -> CaseResult:
         row = self.catalogue.strongest(case.requirements)
@@ -142,50 +138,19 @@ class Bench:
         )
 
 
+def command_words(spec: str, endpoint: Role | None) -> str:
+    """The target and its options as `rerun` wants them; "" where the user named no target."""
+    return shlex.join([spec, *(("--endpoint", endpoint.value) if endpoint else ())]) if spec else ""
+
+
 def rerun(spec: str, *ids: str) -> str:
-    """The command line that runs `ids` again against the target that the user called `spec`."""
+    """The command line that runs `ids` again; `spec` is the target and its options, quoted for a shell."""
     if not spec:
         return ""
-    return shlex.join(["smtpbench", "conform", spec, *(word for key in ids for word in ("--select", key))])
-
-
-def _main_role(target: Target) -> Role:
-    return next(role for role, endpoint in target.endpoints.items() if endpoint is target.main)
+    return f"smtpbench conform {spec} {shlex.join(word for key in ids for word in ('--select', key))}"
 
 
 def _where(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-async def survey(target: Target, *, observable: bool, slow: bool = False) -> Facts:
-    """What the target says of itself on its main endpoint. Raises Unreachable, TlsFailed, NotSmtp, …
-
-    A greeting or an EHLO that is refused is no error: `Facts` then has no extensions.
-    """
-    session = await Session.open(target.main, tls=target.tls, timeouts=target.timeouts)
-    try:
-        greeting = await _greeting(session)
-        if greeting.code == 220:
-            await _introduce(session, target)
-        return Facts(target, str(greeting), session.extensions, observable, slow)
-    finally:
-        await session.close()
-
-
-async def _greeting(session: Session) -> Reply:
-    try:
-        return await session.greeting()
-    except DeadlineExceeded:
-        # Wrong (§4.3.1), but some wait for the client to speak; a case will say so. Silence again: give up.
-        return await session.command(b"NOOP")
-
-
-async def _introduce(session: Session, target: Target) -> None:
-    verb = "LHLO" if _main_role(target) is Role.LMTP else "EHLO"
-    with suppress(ConnectionLost, DeadlineExceeded):  # what is known by then is what there is to know
-        reply = await session.ehlo(target.client_name, verb)
-        encrypt = target.main.tls == "starttls" and "STARTTLS" in session.extensions
-        if reply.severity == 2 and encrypt and (await session.starttls()).code == 220:
-            await session.ehlo(target.client_name, verb)

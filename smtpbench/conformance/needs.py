@@ -2,29 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from smtpbench.target import Role, Target
+from smtpbench.target import Endpoint, Role, Target
 from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions
+from smtpbench.wire.replies import TAKES_NO_MAIL
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What one endpoint said when it was asked, before the cases.
+
+    `clear` is the EHLO before TLS and `encrypted` the one inside it (None: no TLS was had, for the reason
+    in `no_tls`); `authenticated` the one after AUTH, None without credentials or if they were refused.
+    `trouble` says why the endpoint could not be asked at all.
+    """
+
+    greeting: str = ""
+    code: int = 0  # of the greeting
+    clear: Extensions = NO_EXTENSIONS
+    encrypted: Extensions | None = None
+    authenticated: Extensions | None = None
+    no_tls: str = "TLS is not offered"
+    trouble: str | None = None
+
+
+NOT_ASKED = Offers(trouble="the endpoint was not asked")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the target before the cases run. `extensions` are of the first EHLO (after
-    STARTTLS, where the endpoint asks for it); `trouble` says why there is no answer to it."""
+    """What is known of the target before the cases run, as a case sees it that talks to `role`."""
 
     target: Target
-    greeting: str = ""
-    extensions: Extensions = NO_EXTENSIONS
+    role: Role
+    offers: Mapping[Role, Offers] = field(default_factory=dict)
     observable: bool = False
     slow: bool = False
-    trouble: str | None = None
+
+    def at(self, role: Role | None) -> Facts:
+        """The same, as seen by a case that talks to the endpoint of `role` (None: this one)."""
+        return self if role is None else replace(self, role=role)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the case talks to."""
+        return self.target.endpoints[self.role]
+
+    @property
+    def here(self) -> Offers:
+        """What that endpoint said of itself."""
+        return self.offers.get(self.role, NOT_ASKED)
+
+    @property
+    def greeting(self) -> str:
+        """Its greeting."""
+        return self.here.greeting
+
+    @property
+    def extensions(self) -> Extensions:
+        """What it offers where a session is ready for mail: after STARTTLS, if the endpoint asks for it."""
+        ready = self.here.clear if self.endpoint.tls == "none" else self.here.encrypted
+        return NO_EXTENSIONS if ready is None else ready
+
+    @property
+    def mechanisms(self) -> frozenset[str]:
+        """SASL mechanisms that it offers, in clear or inside TLS."""
+        inside = self.here.encrypted or NO_EXTENSIONS
+        return frozenset((*self.here.clear.auth_mechanisms, *inside.auth_mechanisms))
 
 
 @dataclass(frozen=True)
 class Need:
-    """A named precondition; `unmet` gives the reason in words, or None where it is met."""
+    """A named precondition; `unmet` gives the reason in words, or None where it is met.
+
+    It is asked of the facts as they are at the endpoint which the case talks to.
+    """
 
     name: str
     unmet: Callable[[Facts], str | None] = field(compare=False)
@@ -54,21 +108,50 @@ AUTH = _need("auth", lambda facts: facts.target.auth is not None, "no credential
 SLOW = _need("slow", lambda facts: facts.slow, "takes minutes: run with --slow")
 TLS = _need(
     "tls",
-    lambda facts: "STARTTLS" in facts.extensions or facts.target.main.tls != "none",
+    lambda facts: "STARTTLS" in facts.here.clear or facts.endpoint.tls != "none",
     "TLS is not offered",
+)
+REFUSING = _need(
+    "refusing",
+    lambda facts: facts.here.code in TAKES_NO_MAIL,
+    "the server takes mail: it did not greet with 554 or 521",
+)
+AUTH_OFFERED = _need(
+    "auth offered",
+    lambda facts: "AUTH" in facts.here.clear or "AUTH" in (facts.here.encrypted or NO_EXTENSIONS),
+    "AUTH is not offered",
 )
 
 
 def EXTENSION(keyword: str) -> Need:  # noqa: N802 - reads as the constants beside it
-    """EHLO lists `keyword`."""
+    """EHLO lists `keyword` where a session is ready for mail: inside TLS only if the endpoint asks for it."""
     name = keyword.upper()
     return _need(f"extension {name}", lambda facts: name in facts.extensions, f"{name} is not offered")
 
 
 def NO_EXTENSION(keyword: str) -> Need:  # noqa: N802
-    """EHLO does not list `keyword`."""
+    """EHLO does not list `keyword` there."""
     name = keyword.upper()
     return _need(f"no extension {name}", lambda facts: name not in facts.extensions, f"{name} is offered")
+
+
+def TLS_EXTENSION(keyword: str) -> Need:  # noqa: N802
+    """EHLO inside TLS lists `keyword`; the case begins TLS itself where the endpoint does not."""
+    name = keyword.upper()
+
+    def unmet(facts: Facts) -> str | None:
+        inside = facts.here.encrypted
+        if inside is None:
+            return facts.here.no_tls
+        return None if name in inside else f"{name} is not offered inside TLS"
+
+    return Need(f"extension {name} inside TLS", unmet)
+
+
+def MECHANISM(name: str) -> Need:  # noqa: N802
+    """AUTH is offered with this mechanism, in clear or inside TLS."""
+    key = name.upper()
+    return _need(f"mechanism {key}", lambda facts: key in facts.mechanisms, f"AUTH {key} is not offered")
 
 
 def ENDPOINT(role: Role) -> Need:  # noqa: N802
@@ -82,3 +165,14 @@ def ENDPOINT(role: Role) -> Need:  # noqa: N802
 def endpoint_role(needs: Iterable[Need]) -> Role | None:
     """The role that the first ENDPOINT among `needs` asks for."""
     return next((need.role for need in needs if need.role is not None), None)
+
+
+def why_not(needs: Iterable[Need], facts: Facts) -> str | None:
+    """Why a case with `needs` cannot be asked, judged at the endpoint that it talks to; None if it can."""
+    asked = tuple(needs)
+    there = facts.at(endpoint_role(asked))
+    if there.role not in there.target.endpoints:
+        return f"the target has no {there.role.value} endpoint"
+    if there.here.trouble:
+        return there.here.trouble
+    return next((reason for need in asked if (reason := need.unmet(there))), None)

@@ -11,6 +11,7 @@ from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.conversation import Conversation, Surroundings
 from smtpbench.conformance.deliveries import MARKER_FIELD, Delivery, Message
 from smtpbench.conformance.observation import Untested
+from smtpbench.conformance.survey import MECHANISMS
 from smtpbench.delivery.observers import Delivered, Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded
 from smtpbench.target import Credentials, Role
@@ -19,8 +20,6 @@ from smtpbench.wire.commands import CRLF
 from smtpbench.wire.content import END_OF_DATA, dot_stuff
 from smtpbench.wire.ehlo import Extensions
 from smtpbench.wire.replies import Reply
-
-MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "CRAM-MD5", "LOGIN")  # in the order in which we choose
 
 
 class Peer(Conversation):

@@ -11,22 +11,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
 
-from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.bench import Bench, command_words
 from smtpbench.conformance.cases import Case, cases_root
 from smtpbench.conformance.discovery import ordered
 from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.conformance.survey import survey
 from smtpbench.delivery.observers import Observer, open_observer
 from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
-from smtpbench.target import Target
+from smtpbench.lab.preflight import preflight_for_cases
+from smtpbench.target import Role, Target
 
 pytest_plugins = ["smtpbench.pytest_options"]
 
@@ -36,8 +39,9 @@ class Settings:
     """What one pytest session runs against, which cases, and who wants to hear of each result."""
 
     target: Target
-    spec: str
+    spec: str  # the target and its options as on the command line, quoted for a shell
     catalogue: Catalogue | None = None  # None: the one beside the first case
+    endpoint: Role | None = None  # where cases go that name no endpoint; None: the target's main one
     strict: bool = False
     slow: bool = False
     wanted: Callable[[Case], bool] = lambda case: True
@@ -63,14 +67,18 @@ def pytest_configure(config: pytest.Config) -> None:
         authorized=tuple(config.getoption("--smtp-authorized")),
     )
     stack = config.stash[_CLOSING] = contextlib.ExitStack()
+    chosen = config.getoption("--smtp-endpoint")
+    endpoint = Role(chosen) if chosen else None
     try:
-        target = stack.enter_context(open_target(spec, options))
+        target = stack.enter_context(open_target(spec, options, check=partial(preflight_for_cases, endpoint)))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except SmtpbenchError as error:
         pytest.exit(str(error), returncode=error.exit_code)
     strict, slow = config.getoption("--smtp-strict"), config.getoption("--smtp-slow")
-    config.stash[SETTINGS] = Settings(target, spec, strict=strict, slow=slow)
+    config.stash[SETTINGS] = Settings(
+        target, command_words(spec, endpoint), endpoint=endpoint, strict=strict, slow=slow
+    )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -186,7 +194,7 @@ async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib
     observer: Observer | None = None
     if target.observe is not None:
         observer = await stack.enter_async_context(open_observer(target.observe.url))
-    facts = await survey(target, observable=observer is not None, slow=settings.slow)
+    facts = await survey(target, observable=observer is not None, slow=settings.slow, main=settings.endpoint)
     return Bench(catalogue, facts, observer, settings.spec)
 
 

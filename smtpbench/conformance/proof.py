@@ -21,13 +21,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from smtpbench.conformance import passive
-from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.cases import Case
 from smtpbench.conformance.discovery import load_cases
 from smtpbench.conformance.model import load_catalogue
 from smtpbench.conformance.observation import Outcome
-from smtpbench.conformance.reference import reference
+from smtpbench.conformance.reference import MX, Profile, reference
 from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.conformance.survey import survey
 from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.server import FAULTS
@@ -200,8 +201,10 @@ def idle_explanations(
 # Running ------------------------------------------------------------------------------------------
 
 
-async def run_fault(root: Path, cases: Sequence[Case], place: Workspace, fault: str | None) -> Run:
-    """All `cases` and passive rules against the reference server with `fault`."""
+async def run_fault(
+    root: Path, cases: Sequence[Case], place: Workspace, fault: str | None, profile: Profile = MX
+) -> Run:
+    """All `cases` and passive rules against the reference server with `fault`, run as `profile` says."""
     loop = asyncio.get_running_loop()
     crashes: list[str] = []
     loop.set_exception_handler(
@@ -209,8 +212,10 @@ async def run_fault(root: Path, cases: Sequence[Case], place: Workspace, fault: 
     )
     catalogue = load_catalogue(root)
     try:
-        async with reference(place, *((fault,) if fault else ())) as (target, observer):
-            bench = Bench(catalogue, await survey(target, observable=True), observer)
+        chosen = (fault,) if fault else ()
+        async with reference(place, *chosen, takes_no_mail=profile.takes_no_mail) as (target, observer):
+            facts = await survey(target, observable=True, main=profile.endpoint)
+            bench = Bench(catalogue, facts, observer)
             await _run_all(bench, cases)
     except SmtpbenchError as error:
         return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))

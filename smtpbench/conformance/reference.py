@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Self
 
 from smtpbench.delivery.observers import Delivered
@@ -14,6 +15,23 @@ from smtpbench.server.config import ServerConfig
 from smtpbench.server.server import Server
 from smtpbench.server.store import Copy, MemoryStore
 from smtpbench.target import Role, Target, Timeouts
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One way to run it: the endpoint for cases that name none, and whether the server takes mail."""
+
+    name: str
+    endpoint: Role = Role.MX
+    takes_no_mail: bool = False
+
+
+MX = Profile("mx")
+PROFILES = (
+    MX,
+    *(Profile(role.value, role) for role in Role if role is not Role.MX),
+    Profile("refusing", takes_no_mail=True),
+)
 
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
@@ -55,7 +73,9 @@ def _delivered(copy: Copy) -> Delivered:
 
 
 @asynccontextmanager
-async def reference(place: Workspace, *faults: str) -> AsyncIterator[tuple[Target, StoreObserver]]:
+async def reference(
+    place: Workspace, *faults: str, takes_no_mail: bool = False
+) -> AsyncIterator[tuple[Target, StoreObserver]]:
     """The reference server with `faults`, one port for each role, for as long as the context lasts.
 
     `place` has its certificate and its password; the Maildir there is not used.
@@ -67,7 +87,13 @@ async def reference(place: Workspace, *faults: str) -> AsyncIterator[tuple[Targe
         ports = {}
         for role in Role:
             config = ServerConfig(
-                role=role, name=SERVER_NAME, domains=(DOMAIN,), mailboxes=MAILBOXES, users=users, tls=tls
+                role=role,
+                name=SERVER_NAME,
+                domains=(DOMAIN,),
+                mailboxes=MAILBOXES,
+                users=users,
+                tls=tls,
+                takes_no_mail=takes_no_mail,
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port

@@ -56,6 +56,7 @@ class TargetInfo(_Model):
 
     name: str
     endpoints: dict[str, str]
+    endpoint: str = ""  # the role of the one that greeting and extensions are of, and most cases ran on
     greeting: str = ""
     extensions: list[str] = []
 

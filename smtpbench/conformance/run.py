@@ -16,13 +16,14 @@ import pytest
 
 import smtpbench
 from smtpbench.conformance import passive
-from smtpbench.conformance.bench import Bench
+from smtpbench.conformance.bench import Bench, command_words
 from smtpbench.conformance.discovery import Selectable, selected
 from smtpbench.conformance.model import STRENGTH, Catalogue, Level, find_cases, load_catalogue
 from smtpbench.conformance.plugin import SETTINGS, Settings
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Coverage, TargetInfo, Verdict
+from smtpbench.conformance.survey import main_role
 from smtpbench.errors import SmtpbenchError, UsageError
-from smtpbench.target import Target
+from smtpbench.target import Role, Target
 
 # Nothing of the user's: no pytest.ini or conftest of the current folder, no other plugins, no cache.
 _PYTEST_ARGUMENTS = (
@@ -59,13 +60,15 @@ def run_conformance(
     exclude: Sequence[str] = (),
     level: Level | None = None,
     slow: bool = False,
+    endpoint: Role | None = None,
     root: Path | None = None,
     listener: Listener | None = None,
 ) -> ConformanceResult:
     """Run the cases below `root` (the installed ones) against `target`.
 
     `select` and `exclude` are globs over case ids and requirement ids; `level` leaves out what binds
-    less than it; `spec` is how the user named the target, for each case's `repro`.
+    less than it; `spec` is how the user named the target, for each case's `repro`; `endpoint` is where the
+    cases go that name no endpoint of their own (None: the target's main one).
     Raises UsageError (nothing selected, catalogue broken), SessionError (target unreachable),
     SmtpbenchError (a case file does not import).
     """
@@ -77,9 +80,12 @@ def run_conformance(
         strength = STRENGTH[catalogue.strongest(item.requirements).level]
         return selected(item, select, exclude) and (level is None or strength >= STRENGTH[level])
 
+    main_role(target, endpoint)
+    words = command_words(spec, endpoint)
     settings = Settings(
         target,
-        spec,
+        words,
+        endpoint=endpoint,
         catalogue=catalogue,
         slow=slow,
         wanted=wanted,
@@ -88,7 +94,7 @@ def run_conformance(
     )
     started, begin = datetime.now(UTC), time.perf_counter()
     bench = _pytest(folder, settings)
-    judged = passive.judge_all(bench.replies, catalogue, spec=spec, wanted=wanted)
+    judged = passive.judge_all(bench.replies, catalogue, spec=words, wanted=wanted)
     results = [*bench.results.values(), *judged]
     return ConformanceResult(
         smtpbench=smtpbench.__version__,
@@ -175,6 +181,7 @@ def _target_info(bench: Bench) -> TargetInfo:
     return TargetInfo(
         name=target.name,
         endpoints={role.value: endpoint.address for role, endpoint in target.endpoints.items()},
+        endpoint=bench.facts.role.value,
         greeting=bench.facts.greeting,
         extensions=[" ".join((keyword, *values)) for keyword, values in extensions.items()],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,12 +19,17 @@ _FORMS = "expected embedded, lab:NAME, smtp://HOST:PORT, smtps://…, lmtp://…
 
 
 @contextmanager
-def open_target(spec: str, options: TargetOptions = TargetOptions()) -> Iterator[Target]:  # noqa: B008 - frozen
+def open_target(
+    spec: str,
+    options: TargetOptions = TargetOptions(),  # noqa: B008 - frozen
+    *,
+    check: Callable[[Target], None] = preflight,
+) -> Iterator[Target]:
     """The target that `spec` names, with `options` laid over it; a server we start for it is up meanwhile.
 
     `spec` is ``embedded``, ``lab:NAME`` (a server that is up already is used as it is), a URL or the path
-    of a TOML file. Raises UsageError (unknown name, bad file, an address not authorised), and what
-    `preflight` raises for a server that is not ours.
+    of a TOML file. Raises UsageError (unknown name, bad file, an address not authorised), and what `check`
+    raises for a server that is not ours.
     """
     if spec == EMBEDDED or spec.startswith(_LAB):
         with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as target:
@@ -32,7 +37,7 @@ def open_target(spec: str, options: TargetOptions = TargetOptions()) -> Iterator
         return
     target = apply_options(_described(spec), options)
     require_authorized(target, frozenset(options.authorized))
-    preflight(target)
+    check(target)
     yield target
 
 

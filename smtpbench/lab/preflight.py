@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from smtpbench.errors import DeadlineExceeded, Inconclusive, NotSmtp, SessionError, TlsFailed, UsageError
 from smtpbench.session import Session
-from smtpbench.target import Endpoint, Target, Timeouts, Tls
+from smtpbench.target import Endpoint, Role, Target, Timeouts, Tls
+from smtpbench.wire.replies import TAKES_NO_MAIL
 
 SECOND_LOOK = Timeouts(connect=2.0, reply=2.0)  # only to name what is there instead of SMTP
 CA_ADVICE = " (--ca names the CA to trust)"
@@ -19,16 +21,35 @@ def preflight(target: Target) -> None:
     Raises UsageError for a CA file that is not there; Unreachable, TlsFailed, DeadlineExceeded, NotSmtp or
     ConnectionLost for what is wrong with an endpoint; Inconclusive if it turns us away.
     """
+    _check_ca(target)
+    asyncio.run(_all(target, target.endpoints))
+
+
+def preflight_for_cases(main: Role | None, target: Target) -> None:
+    """See that the endpoint `main` (None: the target's main one) can be asked by the cases.
+
+    As `preflight`, but of that endpoint only, and a server that greets with 554 or 521 passes: how it does
+    that is what cases ask. What is wrong with another endpoint leaves its cases untested, with the reason.
+    """
+    _check_ca(target)
+    roles = [role for role in target.endpoints if role is main] or [
+        role for role, endpoint in target.endpoints.items() if endpoint is target.main
+    ]
+    asyncio.run(_all(target, roles, pass_over=TAKES_NO_MAIL))
+
+
+def _check_ca(target: Target) -> None:
     if target.tls.ca is not None and not target.tls.ca.is_file():
         raise UsageError(f"tls.ca: {target.tls.ca}: no such file")
-    asyncio.run(_all(target))
 
 
-async def _all(target: Target) -> None:
-    for role, endpoint in target.endpoints.items():
+async def _all(target: Target, roles: Iterable[Role], pass_over: Collection[int] = ()) -> None:
+    for role in roles:
+        endpoint = target.endpoints[role]
         session = await _open(target, endpoint)
         try:
-            await _introduce(target, endpoint, session, "LHLO" if role == "lmtp" else "EHLO")
+            verb = "LHLO" if role is Role.LMTP else "EHLO"
+            await _introduce(target, endpoint, session, verb, pass_over)
         finally:
             session.abort()
 
@@ -44,12 +65,16 @@ async def _open(target: Target, endpoint: Endpoint) -> Session:
         raise
 
 
-async def _introduce(target: Target, endpoint: Endpoint, session: Session, verb: str) -> None:
+async def _introduce(
+    target: Target, endpoint: Endpoint, session: Session, verb: str, pass_over: Collection[int]
+) -> None:
     try:
         greeting = await session.greeting()
     except DeadlineExceeded:
         await _name_what_is_there(endpoint)
         raise
+    if greeting.code in pass_over:
+        return
     if greeting.severity != 2:
         raise Inconclusive(f"{endpoint.address}: the server turns us away: {greeting}")
     if endpoint.tls == "starttls":

@@ -86,7 +86,9 @@ class SessionCommands(Dialogue):
             self.auth_response(line)
             return
         command = self.parse(line)
-        if isinstance(command, CommandError):
+        if self.config.takes_no_mail and command.verb is not Verb.QUIT:
+            self.reply(503, "5.3.2", "No SMTP service here")
+        elif isinstance(command, CommandError):
             self.refuse(command)
         else:
             self.perform(command)
@@ -187,6 +189,8 @@ class SessionCommands(Dialogue):
 
     def greeting(self) -> bytes:
         """What to send when the connection is there."""
+        if self.config.takes_no_mail:
+            return self.format_reply(554, [f"{self.config.name} No SMTP service here"])
         protocol = "LMTP" if self.lmtp else "ESMTP"
         return self.format_reply(220, [f"{self.config.name} {protocol} smtpbench reference server"])
 

@@ -33,6 +33,7 @@ class ServerConfig:
 
     `domains` are final here, each with all of `mailboxes` (matched without case, ``+detail`` ignored);
     their first is the domain of a bare ``<Postmaster>``. `users` maps a user name to its password.
+    `takes_no_mail` greets with 554 and answers 503 to all but QUIT (RFC 5321 §3.1).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
     """
 
@@ -53,6 +54,7 @@ class ServerConfig:
     max_hops: int = 100  # §6.3: at least 100 Received lines before a loop is suspected
     idle_timeout: float = 300.0  # §4.5.3.2.7
     sink: bool = False
+    takes_no_mail: bool = False
 
     @property
     def is_submission(self) -> bool:

@@ -22,6 +22,7 @@ from smtpbench.wire.enhanced import EnhancedCode, leading_code
 MAX_REPLY_LINE = 512  # §4.5.3.1.5, CRLF included
 MAX_UNFINISHED = 65_536  # what we hold of a line that does not end: 128 legal lines
 MAX_REPLY_LINES = 1_000  # a reply longer than this is cut off; the longest real one (HELP) has about 60
+TAKES_NO_MAIL = frozenset({554, 521})  # greetings of a server that refuses all mail: RFC 5321 §3.1, RFC 7504
 
 
 class Anomaly(StrEnum):

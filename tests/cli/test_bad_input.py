@@ -131,13 +131,16 @@ def test_a_gigabyte_without_a_line_end(smtpbench: Run, serve_port: Serve, target
     assert len(result.stderr) < 300
 
 
-def test_a_greeting_that_turns_us_away(smtpbench: Run, serve_port: Serve, target_file: WriteTarget) -> None:
+@pytest.mark.parametrize(("command", "code"), [("conform", 421), ("load", 554)])
+def test_a_greeting_that_turns_us_away(
+    smtpbench: Run, serve_port: Serve, target_file: WriteTarget, command: str, code: int
+) -> None:
     def closed(connection: socket.socket) -> None:
-        connection.sendall(b"554 no \x1b[31mservice here\r\n")
+        connection.sendall(b"%d no \x1b[31mservice here\r\n" % code)
         silent(connection)
 
-    result = smtpbench("conform", target_file(serve_port(closed)))
-    assert_one_line(result, 3, "turns us away", r"554 no \x1b[31mservice")
+    result = smtpbench(command, target_file(serve_port(closed)))
+    assert_one_line(result, 3, "turns us away", rf"{code} no \x1b[31mservice")
 
 
 def test_an_unknown_key_in_the_target_file(smtpbench: Run, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def result(monkeypatch: pytest.MonkeyPatch) -> list[ConformanceResult]:
     given: list[ConformanceResult] = []
 
     @contextmanager
-    def opened(spec: str, options: TargetOptions) -> Iterator[Target]:
+    def opened(spec: str, options: TargetOptions, **_: object) -> Iterator[Target]:
         yield Target(endpoints={Role.MX: Endpoint(port=25)})
 
     monkeypatch.setattr(command, "open_target", opened)

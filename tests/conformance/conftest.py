@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.model import Catalogue, Requirement
 from smtpbench.conformance.reference import StoreObserver, reference
+from smtpbench.conformance.survey import survey
 from smtpbench.lab.recipes import recipe
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.target import Target
+
+T = TypeVar("T")
+WAIT = 10.0  # seconds for what takes milliseconds
 
 ROWS = {
     "T-1": "MUST",
@@ -68,6 +76,35 @@ def case_folder(tmp_path: Path) -> Callable[[str], Path]:
         return root
 
     return make
+
+
+class Beside(Protocol):
+    """Enters an asynchronous context in a loop beside the test's own; it is left when the test ends."""
+
+    def __call__(self, context: AbstractAsyncContextManager[T]) -> T: ...
+
+
+@pytest.fixture
+def beside() -> Iterator[Beside]:
+    """A loop in a thread, for servers of runs that have a loop of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    entered: list[AbstractAsyncContextManager[Any]] = []
+
+    def enter(context: AbstractAsyncContextManager[T]) -> T:
+        value = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(WAIT)
+        entered.append(context)
+        return value
+
+    try:
+        yield enter
+        for context in reversed(entered):
+            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(WAIT)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(WAIT)
+        loop.close()
 
 
 @pytest.fixture(scope="session")

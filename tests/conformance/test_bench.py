@@ -34,10 +34,11 @@ from smtpbench.conformance import (
     silence,
     single,
 )
-from smtpbench.conformance.bench import Bench, survey
+from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.conversation import Surroundings
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.reference import REFERENCE_TIMEOUTS, reference
+from smtpbench.conformance.survey import survey
 from smtpbench.errors import Unreachable
 from smtpbench.lab.workspace import Workspace
 from smtpbench.target import Endpoint, Target

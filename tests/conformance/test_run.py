@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from smtpbench.conformance.model import Level
 from smtpbench.conformance.result import CaseResult, ConformanceResult
 from smtpbench.conformance.run import Listener, run_conformance
-from smtpbench.errors import SmtpbenchError, Unreachable, UsageError
+from smtpbench.errors import Inconclusive, SmtpbenchError, Unreachable, UsageError
+from smtpbench.lab.preflight import preflight, preflight_for_cases
+from smtpbench.server import ServerConfig
+from smtpbench.server.server import Server
 from smtpbench.target import Endpoint, Role, Target
 
 pytest_plugins = ["pytester"]
@@ -86,6 +90,39 @@ def test_selection(
 ) -> None:
     result = run_conformance(lab_reference, root=case_folder(CASES), **arguments)  # type: ignore[arg-type]
     assert set(verdicts(result)) == expected
+
+
+def test_an_endpoint_of_the_users_choice(lab_reference: Target, case_folder: Folder) -> None:
+    root = case_folder(CASES)
+    result = run_conformance(lab_reference, spec="lab:reference", root=root, endpoint=Role.LMTP)
+    assert result.target.endpoint == "lmtp"
+    assert result.target.greeting.startswith("220 mx.example.com LMTP")
+    assert result.cases[0].repro == "smtpbench conform lab:reference --endpoint lmtp --select group.good"
+    mx = Target(endpoints={Role.MX: lab_reference.main})
+    with pytest.raises(UsageError, match="has no submission endpoint, only mx"):
+        run_conformance(mx, root=root, endpoint=Role.SUBMISSION)
+
+
+def test_a_server_that_takes_no_mail_is_asked_about_that(beside: Callable[[Server], Server]) -> None:
+    server = beside(Server(ServerConfig(takes_no_mail=True)))
+    target = Target(endpoints={Role.MX: Endpoint(port=server.port)})
+    preflight_for_cases(None, target)
+    result = run_conformance(target, select=["rfc5321.greeting.*"])
+    with pytest.raises(Inconclusive, match="turns us away"):
+        preflight(target)
+    verdict = verdicts(result)
+    assert verdict["rfc5321.greeting.server-that-takes-no-mail-waits-for-quit"] == "pass"
+    assert verdict["rfc5321.greeting.server-that-takes-no-mail-answers-503"] == "pass"
+    assert "fail" not in verdict.values()
+
+
+def test_only_the_endpoint_of_the_cases_has_to_be_there(lab_reference: Target, unused_tcp_port: int) -> None:
+    endpoints = {Role.MX: lab_reference.main, Role.LMTP: Endpoint(port=unused_tcp_port)}
+    target = Target(endpoints=endpoints)
+    preflight_for_cases(None, target)
+    for check in (partial(preflight_for_cases, Role.LMTP), preflight):
+        with pytest.raises(Unreachable):
+            check(target)
 
 
 def test_progress_is_told(lab_reference: Target, case_folder: Folder) -> None:

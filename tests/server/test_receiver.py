@@ -322,3 +322,11 @@ def test_every_copy_was_accepted_with_a_250(new_talk, steps):
     talk = new_talk()
     out = b"".join(map(talk.say, steps))
     assert out.count(b"2.0.0 Message accepted") == len(talk.stored)
+
+
+def test_a_server_that_takes_no_mail_answers_503_until_quit(new_talk):
+    talk = new_talk(takes_no_mail=True)
+    assert talk.greeting == b"554 mx.example.com No SMTP service here\r\n"
+    assert talk.codes(HELLO + MAIL + b"NOOP\r\nnonsense\r\n") == [503] * 4
+    assert talk.codes(b"QUIT\r\n") == [221]
+    assert isinstance(talk.receiver.action, Close)
