@@ -15,7 +15,8 @@ import pytest
 
 from smtpbench.errors import UsageError
 from smtpbench.lab import open_target
-from smtpbench.lab.postfix import SCRIPT
+from smtpbench.lab.postfix import Postfix
+from smtpbench.lab.private_root import SCRIPT
 from smtpbench.target import Role, Target
 from tests.lab.conftest import WITHIN, client, delivered, maildir
 
@@ -41,7 +42,8 @@ def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, present: set[s
 
 
 def test_the_script_is_shell() -> None:
-    subprocess.run(["sh", "-n", SCRIPT], check=True, timeout=WITHIN)
+    for script in (SCRIPT, Postfix().script):
+        subprocess.run(["sh", "-n", script], check=True, timeout=WITHIN)
 
 
 @pytest.fixture(scope="module")

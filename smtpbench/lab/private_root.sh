@@ -1,18 +1,23 @@
 #!/bin/sh
-# Postfix in a private root. Usage: postfix_root.sh FOLDER CACHE, as root.
+# A server in a private root. Usage: private_root.sh FOLDER CACHE RECIPE, as root.
 #
-# Started by `lab/postfix.py`, which has put into FOLDER: main.cf, master.cf, smtpd.conf, password,
-# server.pem, mail/. Says one line of JSON when Postfix has been started, stops on a line or the end of
+# Started by `lab/private_root.py`, which has put the server's configuration, server.pem, password and
+# mail/ into FOLDER. Says one line of JSON when the server has been started, stops on a line or the end of
 # standard input, and leaves nothing behind, whoever is killed: all of it is in a mount namespace and a
 # process namespace whose first process is the script below.
+#
+# RECIPE is a shell file about one server. It sets `program` (what is in PATH where the server is
+# installed) and `packages`, and defines `configure`, `start` (returns while the server runs in the
+# background), `about` (the line of JSON) and `finish`, and `preseed` if debconf has to be told something.
+# They have: $folder, $root, and `inside COMMAND…`, which runs in the root, where FOLDER is /var/smtpbench.
 set -eu
-folder=$1 cache=$2
+folder=$1 cache=$2 recipe=$3
 
-if [ "${3-}" != inside ]; then
+if [ "${4-}" != inside ]; then
     # `--kill-child`: if unshare is killed, so is all that is inside. Out here no mount is to be seen, so
     # that removing the folder cannot reach through one.
     code=0
-    unshare --mount --pid --fork --kill-child --propagation private -- sh "$0" "$folder" "$cache" inside || code=$?
+    unshare --mount --pid --fork --kill-child --propagation private -- sh "$0" "$folder" "$cache" "$recipe" inside || code=$?
     rm -rf -- "$folder"
     exit "$code"
 fi
@@ -35,8 +40,7 @@ mkdir -p "$cache/partial"
 
 inside() { chroot "$root" /usr/bin/env -i DEBIAN_FRONTEND=noninteractive LC_ALL=C \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-
-packages='postfix libsasl2-modules libsasl2-modules-db sasl2-bin'
+have() { inside sh -c "command -v $1" >/dev/null; }
 
 install_cached() {
     set -- "$root"/var/cache/apt/archives/*.deb
@@ -50,31 +54,22 @@ install_fetched() {
     inside apt-get -qq -y --no-install-recommends -o APT::Keep-Downloaded-Packages=true -o APT::Sandbox::User=root \
         -o Dpkg::Options::=--force-unsafe-io install $packages
 }
-have() { inside sh -c "command -v $1" >/dev/null; }
-if ! have postfix; then
+
+preseed() { :; }
+# shellcheck source=/dev/null # one of several
+. "$recipe"
+
+if ! have "$program"; then
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"  # no package may start a service
     chmod 755 "$root/usr/sbin/policy-rc.d"
     rm -f "$root/var/lib/man-db/auto-update"  # no index of manual pages
-    printf 'postfix postfix/main_mailer_type select No configuration\n' | inside debconf-set-selections
+    preseed
     install_cached || install_fetched
 fi
 
-install -m 644 "$folder/main.cf" "$folder/master.cf" "$root/etc/postfix/"
-mkdir -p "$root/etc/postfix/sasl"
-install -m 644 "$folder/smtpd.conf" "$root/etc/postfix/sasl/"
-install -m 600 "$folder/server.pem" "$root/etc/postfix/"
-rm -f "$root/etc/sasldb2"
-auth=false
-if have saslpasswd2; then  # an installed Postfix may be without; then there is no submission
-    tr -d '\n' <"$folder/password" | inside saslpasswd2 -p -c -u example.com alice
-    inside chown root:postfix /etc/sasldb2
-    inside chmod 640 /etc/sasldb2
-    auth=true
-fi
-chown -R 65534:65534 "$folder/mail"
-
-inside postfix start-fg &
-printf '{"version": "%s", "auth": %s}\n' "$(inside postconf -h mail_version)" "$auth" >&3
+configure
+start
+about >&3
 exec 3>&-
 read -r _ || true
-inside timeout 10 postfix stop || true
+finish
