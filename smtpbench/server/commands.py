@@ -15,7 +15,7 @@ from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, malformed
 from smtpbench.server.trace import address_literal
 from smtpbench.target import Role
 from smtpbench.wire.grammar import Path, parse_forward_path
-from smtpbench.wire.parse import Command, CommandError, parse_command
+from smtpbench.wire.parse import Command, CommandError, Parameters, parse_command
 from smtpbench.wire.state import State, Verb, next_state
 
 KEYWORD_VERBS = {  # a verb that an extension brings → its keyword; without it the verb is answered 502
@@ -44,15 +44,17 @@ class Recipient:
     path: Path
     address: bytes
     mailbox: str
+    parameters: Parameters = field(default_factory=dict)
 
 
 @dataclass
 class Transaction:
-    """What MAIL, RCPT and the content have brought so far."""
+    """What MAIL, RCPT and the content have brought so far; `parameters` are those of MAIL."""
 
     sender: Path
     utf8: bool = False
     binary: bool = False
+    parameters: Parameters = field(default_factory=dict)
     recipients: list[Recipient] = field(default_factory=list)
     content: list[bytes] = field(default_factory=list)
     size: int = 0

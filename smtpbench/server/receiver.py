@@ -62,6 +62,7 @@ class Receiver(SessionCommands):
             command.path,
             utf8="SMTPUTF8" in command.parameters,
             binary=(command.parameters.get("BODY") or "").upper() == "BINARYMIME",
+            parameters=command.parameters,
         )
         self.advance(Verb.MAIL)
         self.reply(250, "2.1.0", "Sender OK")
@@ -84,6 +85,7 @@ class Receiver(SessionCommands):
             return
         recipient = self.resolve(command.path)
         if isinstance(recipient, Recipient):
+            recipient.parameters = command.parameters
             self.add_recipient(recipient)
         else:
             self.reply(*recipient)
