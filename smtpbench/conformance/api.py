@@ -138,6 +138,7 @@ from smtpbench.conformance.needs import (
 )
 from smtpbench.conformance.observation import Observation, Outcome, Untested, all_of
 from smtpbench.conformance.peer import Peer
+from smtpbench.conformance.random_order import search as search_random_order
 from smtpbench.target import Role
 from smtpbench.wire.replies import Anomaly, Reply
 
@@ -195,6 +196,7 @@ __all__ = [
     "put_off",
     "refused",
     "reply_that",
+    "search_random_order",
     "sequence",
     "severity",
     "silence",

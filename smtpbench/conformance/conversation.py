@@ -33,6 +33,7 @@ class Surroundings:
     endpoint: Endpoint
     role: Role
     last_attempt: bool = True
+    seed: int = 0
     marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
     sessions: list[Session] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -51,6 +52,21 @@ class Conversation:
     def target(self) -> Target:
         """The target as configured."""
         return self._around.facts.target
+
+    @property
+    def role(self) -> Role:
+        """What the endpoint at hand is for."""
+        return self._around.role
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint at hand."""
+        return self._around.endpoint
+
+    @property
+    def seed(self) -> int:
+        """Where a case draws at random: the same seed, the same draw (`conform --seed`)."""
+        return self._around.seed
 
     @property
     def fixtures(self) -> Fixtures:

@@ -121,6 +121,22 @@ class HeloKeepsTransaction(_KeepsTransaction):
     verb = Verb.HELO
 
 
+@fault("later-transaction-ends-at-a-syntax-error", "5321-C-2")
+class LaterTransactionEndsAtASyntaxError(Receiver):
+    """From the second transaction of a session on, a line that is no command ends the transaction."""
+
+    first_is_over = False
+
+    def end_transaction(self) -> None:
+        super().end_transaction()
+        self.first_is_over = True
+
+    def refuse(self, error: CommandError) -> None:
+        super().refuse(error)
+        if self.first_is_over:
+            self.forget_transaction()
+
+
 @fault("second-ehlo-refused", "5321-B-12")
 class SecondEhloRefused(Receiver):
     """A second EHLO is answered 503."""
