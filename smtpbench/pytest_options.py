@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where cases go that name no endpoint",
     )
     group.addoption("--smtp-strict", action="store_true", help="a non-strict case fails its item")
+    group.addoption("--smtp-seed", type=int, default=0, help="of what the cases draw at random")
     group.addoption("--smtp-slow", action="store_true", help="also run the cases that take minutes")
 
 

@@ -39,6 +39,7 @@ SlowOpt = Annotated[bool, typer.Option("--slow", help="Also the cases that take 
 EndpointOpt = Annotated[
     Role | None, typer.Option(help="Where cases go that name no endpoint: default mx, else the first.")
 ]
+SeedOpt = Annotated[int, typer.Option(min=0, help="Of random dialogues: the same seed, the same dialogues.")]
 ListOpt = Annotated[bool, typer.Option("--list", help="List the cases; contact nobody.")]
 
 _QUIET_VERDICTS = frozenset({Verdict.PASS, Verdict.INFO, Verdict.UNTESTED, Verdict.HARDENED})
@@ -54,6 +55,7 @@ def conform(
     write_baseline: WriteBaselineOpt = None,
     strict: StrictOpt = False,
     slow: SlowOpt = False,
+    seed: SeedOpt = 0,
     endpoint: EndpointOpt = None,
     list_only: ListOpt = False,
     options: TargetOptions,
@@ -79,6 +81,7 @@ def conform(
             exclude=exclude,
             level=level,
             slow=slow,
+            seed=seed,
             endpoint=endpoint,
             listener=listener,
         )

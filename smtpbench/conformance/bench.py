@@ -138,9 +138,11 @@ class Bench:
         )
 
 
-def command_words(spec: str, endpoint: Role | None) -> str:
+def command_words(spec: str, endpoint: Role | None, seed: int = 0) -> str:
     """The target and its options as `rerun` wants them; "" where the user named no target."""
-    return shlex.join([spec, *(("--endpoint", endpoint.value) if endpoint else ())]) if spec else ""
+    where = ("--endpoint", endpoint.value) if endpoint else ()
+    drawn = ("--seed", str(seed)) if seed else ()
+    return shlex.join([spec, *where, *drawn]) if spec else ""
 
 
 def rerun(spec: str, *ids: str) -> str:

@@ -33,7 +33,6 @@ class Surroundings:
     endpoint: Endpoint
     role: Role
     last_attempt: bool = True
-    seed: int = 0
     marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
     sessions: list[Session] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -66,7 +65,7 @@ class Conversation:
     @property
     def seed(self) -> int:
         """Where a case draws at random: the same seed, the same draw (`conform --seed`)."""
-        return self._around.seed
+        return self._around.facts.seed
 
     @property
     def fixtures(self) -> Fixtures:

@@ -40,6 +40,7 @@ class Facts:
     offers: Mapping[Role, Offers] = field(default_factory=dict)
     observable: bool = False
     slow: bool = False
+    seed: int = 0  # of what cases draw at random
 
     def at(self, role: Role | None) -> Facts:
         """The same, as seen by a case that talks to the endpoint of `role` (None: this one)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +44,7 @@ class Settings:
     endpoint: Role | None = None  # where cases go that name no endpoint; None: the target's main one
     strict: bool = False
     slow: bool = False
+    seed: int = 0
     wanted: Callable[[Case], bool] = lambda case: True
     on_collected: Callable[[int], None] = lambda number: None
     on_result: Callable[[CaseResult], None] = lambda result: None
@@ -76,8 +77,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except SmtpbenchError as error:
         pytest.exit(str(error), returncode=error.exit_code)
     strict, slow = config.getoption("--smtp-strict"), config.getoption("--smtp-slow")
+    seed = config.getoption("--smtp-seed")
     config.stash[SETTINGS] = Settings(
-        target, command_words(spec, endpoint), endpoint=endpoint, strict=strict, slow=slow
+        target, command_words(spec, endpoint, seed), endpoint=endpoint, strict=strict, slow=slow, seed=seed
     )
 
 
@@ -195,6 +197,7 @@ async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib
     if target.observe is not None:
         observer = await stack.enter_async_context(open_observer(target.observe.url))
     facts = await survey(target, observable=observer is not None, slow=settings.slow, main=settings.endpoint)
+    facts = replace(facts, seed=settings.seed)
     return Bench(catalogue, facts, observer, settings.spec)
 
 

@@ -60,6 +60,7 @@ def run_conformance(
     exclude: Sequence[str] = (),
     level: Level | None = None,
     slow: bool = False,
+    seed: int = 0,
     endpoint: Role | None = None,
     root: Path | None = None,
     listener: Listener | None = None,
@@ -67,8 +68,9 @@ def run_conformance(
     """Run the cases below `root` (the installed ones) against `target`.
 
     `select` and `exclude` are globs over case ids and requirement ids; `level` leaves out what binds
-    less than it; `spec` is how the user named the target, for each case's `repro`; `endpoint` is where the
-    cases go that name no endpoint of their own (None: the target's main one).
+    less than it; `spec` is how the user named the target, for each case's `repro`; `seed` is that of what
+    cases draw at random; `endpoint` is where the cases go that name no endpoint of their own (None: the
+    target's main one).
     Raises UsageError (nothing selected, catalogue broken), SessionError (target unreachable),
     SmtpbenchError (a case file does not import).
     """
@@ -81,13 +83,14 @@ def run_conformance(
         return selected(item, select, exclude) and (level is None or strength >= STRENGTH[level])
 
     main_role(target, endpoint)
-    words = command_words(spec, endpoint)
+    words = command_words(spec, endpoint, seed)
     settings = Settings(
         target,
         words,
         endpoint=endpoint,
         catalogue=catalogue,
         slow=slow,
+        seed=seed,
         wanted=wanted,
         on_collected=tell.collected,
         on_result=tell.result,

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from smtpbench.conformance import Peer, Role, Untested
 from smtpbench.conformance import random_order as module
-from smtpbench.conformance.bench import survey
+from smtpbench.conformance.bench import command_words
 from smtpbench.conformance.conversation import Surroundings
 from smtpbench.conformance.needs import Facts
 from smtpbench.conformance.random_order import Found, search
 from smtpbench.conformance.reference import reference
+from smtpbench.conformance.result import Verdict
+from smtpbench.conformance.run import run_conformance
+from smtpbench.conformance.survey import survey
 from smtpbench.errors import DeadlineExceeded
 from smtpbench.lab.workspace import Workspace
 from smtpbench.target import Endpoint, Target, Timeouts
@@ -106,7 +110,7 @@ async def server_that(serve: Client) -> AsyncIterator[Peer]:
         target = target.model_copy(
             update={"fixtures": target.fixtures.model_copy(update={"recipient": "a@example.com"})}
         )
-        peer = Peer(Surroundings(Facts(target), None, None, endpoint, Role.MX))
+        peer = Peer(Surroundings(Facts(target, Role.MX), None, None, endpoint, Role.MX))
         try:
             yield peer
         finally:
@@ -158,3 +162,24 @@ async def test_a_disagreement_that_does_not_come_again_is_no_finding() -> None:
     async with server_that(serve) as peer:
         with pytest.raises(Untested, match="did not come again"):
             await search(peer, 0)
+
+
+def test_the_seed_is_part_of_the_command_that_repeats_a_case() -> None:
+    assert command_words("embedded", None, 7) == "embedded --seed 7"
+    assert command_words("embedded", Role.LMTP) == "embedded --endpoint lmtp"
+
+
+def test_the_seed_of_a_run_reaches_its_cases(
+    lab_reference: Target, case_folder: Callable[[str], Path]
+) -> None:
+    root = case_folder(
+        "from smtpbench.conformance import case, expect, that\n"
+        "@case('T-1')\n"
+        "async def tells_its_seed(peer):\n"
+        "    'What the seed is.'\n"
+        "    return expect(peer.seed, that('5', lambda seen: seen == 5))\n"
+    )
+    (result,) = [
+        result for result in run_conformance(lab_reference, seed=5, root=root).cases if "seed" in result.id
+    ]
+    assert result.verdict is Verdict.PASS
