@@ -89,6 +89,7 @@ PROBES = [
     [HELLO + MAIL, b"RCPT TO:<alice@example.com>\r\n" * 130, b"DATA\r\n"],
     [HELLO + MAIL + b"DATA\r\n", b"x\r\n.\r\n"],
     [data(HEADER), b"RCPT TO:<bob@example.com>\r\n", MAIL],
+    [data(HEADER), MAIL, b"RCPT TO:\r\n", RCPT],
     [BEGIN + b"DATA\r\n", HEADER, b".\r", b"\n"],
     *([data(content)] for content in CONTENTS),
     [BEGIN + b"DATA\r\n", b"half a message\r\n"],
