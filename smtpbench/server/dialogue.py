@@ -31,11 +31,18 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Send what there is to send, let this many seconds pass, then call `waited`. Input waits meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Send what there is to send, then close the connection."""
 
 
-Action = Deliver | StartTls | Close
+Action = Deliver | StartTls | Wait | Close
 
 
 class Dialogue:
@@ -95,6 +102,11 @@ class Dialogue:
         while self.action is None and self._read():
             pass
         return self.take_output()
+
+    def waited(self) -> bytes:
+        """The time of a `Wait` has passed; what to send."""
+        self.action = None
+        return self.run()
 
     def take_output(self) -> bytes:
         """What is to be sent now."""

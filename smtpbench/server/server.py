@@ -12,25 +12,34 @@ from typing import Self, cast
 
 from smtpbench.errors import UsageError
 from smtpbench.server.config import ServerConfig
-from smtpbench.server.dialogue import Close, Deliver, StartTls
+from smtpbench.server.dialogue import Close, Deliver, StartTls, Wait
 from smtpbench.server.faults import with_faults
 from smtpbench.server.receiver import Receiver
 from smtpbench.server.store import MemoryStore, Store
 from smtpbench.target import Role
 
 HANDSHAKE_TIMEOUT = 30.0
+MAX_AHEAD = 65_536  # octets read while a reply is held back; who sends more has to wait
 SHUTDOWN_GRACE = 2.0  # for deliveries under way and last replies when the server is stopped
 
 
 class Server:
-    """Listens while entered. `faults` names deviations of `FAULTS`; `store` defaults to memory."""
+    """Listens while entered. `faults` names deviations of `FAULTS`; `store` defaults to memory.
+
+    `receiver` makes the receiver of each connection, where it is to be another than the reference one.
+    """
 
     def __init__(
-        self, config: ServerConfig | None = None, *, store: Store | None = None, faults: tuple[str, ...] = ()
+        self,
+        config: ServerConfig | None = None,
+        *,
+        store: Store | None = None,
+        faults: tuple[str, ...] = (),
+        receiver: Callable[..., Receiver] | None = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.store: Store = store if store is not None else MemoryStore()
-        self.receiver_class = with_faults(faults)
+        self.new_receiver: Callable[..., Receiver] = receiver or with_faults(faults)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -104,7 +113,7 @@ class Connection(asyncio.Protocol):
         """A client is there: greet it."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._receiver = self._server.receiver_class(
+        self._receiver = self._server.new_receiver(
             self._server.config,
             client=peer[0] if peer else "127.0.0.1",
             tls=transport.get_extra_info("ssl_object") is not None,
@@ -121,6 +130,8 @@ class Connection(asyncio.Protocol):
             return
         self._last_input = self._loop.time()
         self._send(self._receiver.feed(data))
+        if self._busy and len(self._receiver.input) > MAX_AHEAD:
+            self._transport.pause_reading()
         self._act()
 
     def pause_writing(self) -> None:
@@ -174,9 +185,12 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._busy = True
-        self._transport.pause_reading()
+        if not isinstance(receiver.action, Wait):
+            self._transport.pause_reading()
         if isinstance(receiver.action, Deliver):
             work = self._deliver(receiver, receiver.action)
+        elif isinstance(receiver.action, Wait):
+            work = self._wait(receiver, receiver.action.seconds)
         else:
             work = self._start_tls(receiver, self._transport)
         self._server.spawn(self._loop.create_task(work))
@@ -190,6 +204,13 @@ class Connection(asyncio.Protocol):
         else:
             self._regulate()
             self._act()
+
+    async def _wait(self, receiver: Receiver, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._busy = False
+        self._send(receiver.waited())
+        self._regulate()
+        self._act()
 
     async def _start_tls(self, receiver: Receiver, transport: asyncio.Transport) -> None:
         context = self._server.config.tls
@@ -226,7 +247,7 @@ class Connection(asyncio.Protocol):
     def _part(self, last_words: Callable[[Receiver], bytes]) -> None:
         if self._receiver is None or self._transport is None:
             return
-        if isinstance(self._receiver.action, StartTls):  # nothing can be said inside a handshake
+        if isinstance(self._receiver.action, StartTls | Wait):  # nothing can be said now
             self._transport.abort()
         elif self._receiver.action is None:
             self._send(last_words(self._receiver))
