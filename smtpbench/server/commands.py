@@ -313,7 +313,7 @@ class SessionCommands(Dialogue):
         if not self.is_local(path.domain):
             return None
         name = path.local_value.decode("utf-8", "replace").lower().partition("+")[0]
-        return name if name in self.config.mailboxes else None
+        return name if name in (*self.config.mailboxes, *self.config.bouncing) else None
 
     # STARTTLS
 

@@ -32,7 +32,9 @@ class ServerConfig:
     """Settings of one `Server`; the defaults are the strict reference server on a free port.
 
     `domains` are final here, each with all of `mailboxes` (matched without case, ``+detail`` ignored);
-    their first is the domain of a bare ``<Postmaster>``. `users` maps a user name to its password.
+    their first is the domain of a bare ``<Postmaster>``. Mail for a mailbox that is `bouncing` is accepted,
+    is not delivered, and is reported to its sender (RFC 3461 §5.2.6). `users` maps a user name to its
+    password.
     `takes_no_mail` greets with 554 and answers 503 to all but QUIT (RFC 5321 §3.1).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
     """
@@ -43,6 +45,7 @@ class ServerConfig:
     name: str = "mx.example.com"
     domains: tuple[str, ...] = ("example.com",)
     mailboxes: tuple[str, ...] = ("postmaster", "alice", "bob")
+    bouncing: tuple[str, ...] = ("bouncer",)
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth_in_clear: bool = False
     tls: ssl.SSLContext | None = None

@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from smtpbench.server.commands import Recipient, SessionCommands, Transaction
+from smtpbench.server.commands import Recipient, Transaction
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Deliver
+from smtpbench.server.reporting import BOUNCED, Reporting
 from smtpbench.server.store import RELAYED, Copy
 from smtpbench.server.trace import Stamp, count_received, protocol_token, return_path
 from smtpbench.wire.grammar import Path
@@ -30,7 +31,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Receiver(SessionCommands):
+class Receiver(Reporting):
     """One SMTP or LMTP session as the reference server conducts it.
 
     `feed` takes octets and gives back what to send. When `action` is set afterwards, the caller sends
@@ -211,6 +212,7 @@ class Receiver(SessionCommands):
                 self.traced(transaction, recipient, stamp, content),
             )
             for recipient in distinct.values()
+            if not self.bounces(recipient)
         )
 
     def stamp(self, transaction: Transaction) -> Stamp:
@@ -243,19 +245,37 @@ class Receiver(SessionCommands):
         action, self.action = self.action, None
         transaction = self.transaction
         assert isinstance(action, Deliver)
-        assert transaction is not None
+        if transaction is None:  # these were reports: nobody waits for a reply to them
+            return self.run()
         stored = {
             address.lower(): done
             for copy, done in zip(action.copies, outcome, strict=True)
             for address in copy.recipients
         }
-        self.conclude(
-            [
-                ACCEPTED if stored.get(recipient.address.lower(), True) else NOT_STORED
-                for recipient in transaction.recipients
-            ]
-        )
+        results = [
+            self.result(recipient, stored.get(recipient.address.lower(), True))
+            for recipient in transaction.recipients
+        ]
+        self.conclude(results)
+        self.report(transaction, results)
         return self.run()
+
+    def result(self, recipient: Recipient, stored: bool) -> Refusal:
+        """The outcome for one recipient; one who bounces can be refused in LMTP alone."""
+        if self.lmtp and self.bounces(recipient):
+            return BOUNCED
+        return ACCEPTED if stored else NOT_STORED
+
+    def report(self, transaction: Transaction, results: Sequence[Refusal]) -> None:
+        """Deliver what the sender is told of a message that was accepted."""
+        accepted = [result[0] < 400 for result in results]
+        if self.config.sink or not (self.lmtp or all(accepted)):
+            return
+        taken = [item for item, done in zip(transaction.recipients, accepted, strict=True) if done]
+        content = self.stored(b"".join(transaction.content))
+        reports = self.reports(transaction, taken, content, self._now())
+        if reports:
+            self.action = Deliver(reports)
 
     def conclude(self, results: list[Refusal]) -> None:
         """Answer the end of data: one reply, or in LMTP one for each recipient (RFC 2033 §4.2)."""

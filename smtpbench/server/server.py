@@ -188,17 +188,18 @@ class Connection(asyncio.Protocol):
         if not isinstance(receiver.action, Wait):
             self._transport.pause_reading()
         if isinstance(receiver.action, Deliver):
-            work = self._deliver(receiver, receiver.action)
+            work = self._deliver(receiver)
         elif isinstance(receiver.action, Wait):
             work = self._wait(receiver, receiver.action.seconds)
         else:
             work = self._start_tls(receiver, self._transport)
         self._server.spawn(self._loop.create_task(work))
 
-    async def _deliver(self, receiver: Receiver, action: Deliver) -> None:
-        outcome = await asyncio.to_thread(self._server.store.deliver, action.copies)
+    async def _deliver(self, receiver: Receiver) -> None:
+        while isinstance(receiver.action, Deliver):  # a report follows its message, client or no client
+            outcome = await asyncio.to_thread(self._server.store.deliver, receiver.action.copies)
+            self._send(receiver.delivered(outcome))
         self._busy = False
-        self._send(receiver.delivered(outcome))
         if self._stopping and receiver.action is None:
             self._part(Receiver.shut_down)
         else:

@@ -194,8 +194,16 @@ def _xtext(value: str | None, limit: int) -> bytes | None:
     return decode_xtext(value.encode("ascii"))
 
 
+_GRAPHIC = re.compile(rb"[\t -~]+")  # RFC 3461 §4.2, §4.4: printable before it was encoded
+
+
+def _printable(value: str | None, limit: int) -> bool:
+    decoded = _xtext(value, limit)
+    return decoded is not None and bool(_GRAPHIC.fullmatch(decoded))
+
+
 def _envid(value: str | None) -> bool:
-    return bool(_xtext(value, MAX_ENVID))
+    return _printable(value, MAX_ENVID)
 
 
 def _auth(value: str | None) -> bool:
@@ -207,21 +215,21 @@ def _auth(value: str | None) -> bool:
 
 
 def _notify(value: str | None) -> bool:
+    """RFC 3461 §4.1; the list rule of RFC 822 §2.7 lets an element come twice, or be empty."""
     words = (value or "").upper().split(",")
-    return words == ["NEVER"] or (
-        set(words) <= {"SUCCESS", "FAILURE", "DELAY"} and len(set(words)) == len(words)
-    )
+    some = set(words) - {""}
+    return words == ["NEVER"] or (bool(some) and some <= {"SUCCESS", "FAILURE", "DELAY"})
 
 
-_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]+")
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/?^_`{|}~-]+")  # RFC 822's, without the = that no value can hold
 
 
 def _orcpt(value: str | None) -> bool:
-    kind, semicolon, address = (value or "").partition(";")
-    if not semicolon or not _ADDRESS_TYPE.fullmatch(kind) or not address or len(value or "") > MAX_ORCPT:
+    kind, _, address = (value or "").partition(";")
+    if not _ATOM.fullmatch(kind) or not address or len(value or "") > MAX_ORCPT:
         return False
     # RFC 6533 §3 lets the utf-8 type carry UTF-8 and \x{…}; the others are xtext
-    return kind.lower() == "utf-8" or _xtext(address, MAX_ORCPT) is not None
+    return kind.lower() == "utf-8" or _printable(address, MAX_ORCPT)
 
 
 _Check = Callable[[str | None], bool]
