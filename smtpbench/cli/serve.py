@@ -67,12 +67,14 @@ def serve(
     if target_file is not None and tls_cert is None and ca_out is None:
         ca_out = target_file.with_suffix(".ca.pem")
     host, port = _address(listen)
+    tls, certificate = _tls(tls_cert, tls_key, ca_out)
     config = ServerConfig(
         host=host,
         port=port,
         role=role,
         users=_users(username, password_env),
-        tls=_tls(tls_cert, tls_key, ca_out),
+        tls=tls,
+        certificate=certificate,
     )
     server = Server(config, store=_store(maildir), faults=tuple(fault))
     target = None
@@ -119,23 +121,25 @@ def _users(username: str | None, password_env: str | None) -> dict[str, str]:
     return {username: Credentials(username=username, password_env=password_env).password()}
 
 
-def _tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> ssl.SSLContext:
+def _tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> tuple[ssl.SSLContext, str]:
+    """The context, and the server's certificate in PEM (with what else stands in its file)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if cert is None:
         if key is not None:
             raise UsageError("--tls-key needs --tls-cert")
         ca = trustme.CA()
-        ca.issue_cert("localhost", "127.0.0.1", "::1", "mx.example.com").configure_cert(context)
+        made = ca.issue_cert("localhost", "127.0.0.1", "::1", "mx.example.com")
+        made.configure_cert(context)
         if ca_out is not None:
             _write(ca_out, ca.cert_pem.bytes())
-        return context
+        return context, made.cert_chain_pems[0].bytes().decode("ascii")
     if ca_out is not None:
         raise UsageError("--ca-out writes the CA of a certificate that is made, and --tls-cert names one")
     try:
         context.load_cert_chain(cert, key)
+        return context, cert.read_text(encoding="ascii", errors="ignore")
     except OSError as error:  # ssl.SSLError is one
         raise UsageError(f"--tls-cert {cert}: {error.strerror or error}") from None
-    return context
 
 
 def _store(maildir: Path | None) -> Store:

@@ -93,6 +93,7 @@ async def reference(
                 mailboxes=MAILBOXES,
                 users=users,
                 tls=tls,
+                certificate=place.certificate,
                 takes_no_mail=takes_no_mail,
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))

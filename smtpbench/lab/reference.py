@@ -46,6 +46,7 @@ async def serve(place: Workspace) -> None:
                 mailboxes=MAILBOXES,
                 users=users,
                 tls=server_context(place),
+                certificate=place.certificate,
             )
             server = await stack.enter_async_context(Server(config, store=store))
             ports[role.value] = server.port

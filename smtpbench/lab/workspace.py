@@ -53,6 +53,13 @@ class Workspace:
         return self.folder / "server.pem"
 
     @property
+    def certificate(self) -> str:
+        """The server's certificate in PEM."""
+        text = self.chain.read_text(encoding="ascii")
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
+        return begin + text.partition(begin)[2].partition(end)[0] + end
+
+    @property
     def password_file(self) -> Path:
         """The password of `USERNAME`."""
         return self.folder / "password"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from smtpbench.server.config import KEYWORDS, ServerConfig
 from smtpbench.server.dialogue import MAX_AUTH_LINE, Dialogue, StartTls
-from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, malformed
+from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, Mechanism, Site, not_base64
 from smtpbench.server.trace import address_literal
 from smtpbench.target import Role
 from smtpbench.wire.grammar import Path, parse_forward_path
@@ -72,6 +72,7 @@ class SessionCommands(Dialogue):
         self.extended = False
         self.authenticated: str | None = None
         self.transaction: Transaction | None = None
+        self.tls_unique: bytes | None = None  # of RFC 5929 §3, where the TLS layer has it
         self._exchange: Exchange | None = None
         self._parameters: frozenset[str] = frozenset()
 
@@ -243,7 +244,7 @@ class SessionCommands(Dialogue):
         """What follows a keyword, its leading space included."""
         if keyword == "SIZE":
             return f" {self.config.max_size}"
-        return f" {' '.join(MECHANISMS)}" if keyword == "AUTH" else ""
+        return f" {' '.join(self.mechanisms())}" if keyword == "AUTH" else ""
 
     # the small ones
 
@@ -344,10 +345,26 @@ class SessionCommands(Dialogue):
 
     # AUTH
 
+    def mechanisms(self) -> dict[str, Mechanism]:
+        """The SASL mechanisms on offer in this state, by name."""
+        return {
+            name: mechanism
+            for name, mechanism in MECHANISMS.items()
+            if (self.bindings() or not mechanism.binds) and (self.tls_active or not mechanism.protected)
+        }
+
+    def bindings(self) -> dict[str, bytes | str]:
+        """The channel bindings of this connection, by type (RFC 5929)."""
+        unique, certificate = self.tls_unique, self.config.certificate
+        found: dict[str, bytes | str] = {"tls-unique": unique} if unique else {}
+        if self.tls_active and certificate:
+            found["tls-server-end-point"] = certificate
+        return found
+
     def do_auth(self, command: Command) -> None:
         """RFC 4954 §4."""
         name, _, initial = command.argument.partition(b" ")
-        mechanism = MECHANISMS.get(name.decode("ascii", "replace").upper())
+        mechanism = self.mechanism_of(name)
         if self.authenticated is not None:
             self.reply(503, "5.5.1", "Already authenticated")
         elif not self.offers("AUTH"):
@@ -355,14 +372,26 @@ class SessionCommands(Dialogue):
         elif mechanism is None:
             self.reply(504, "5.5.4", "Unrecognized authentication mechanism")
         elif initial and not mechanism.initial:
-            self.reply(501, "5.5.4", "This mechanism takes no initial response")
+            self.reply(501, "5.7.0", "This mechanism takes no initial response")
         else:
-            self._exchange = mechanism.exchange(self.config.users, self.config.name)
+            self._exchange = self.begin_exchange(mechanism)
             challenge = next(self._exchange)
             if initial:
-                self.auth_response(b"" if initial == b"=" else initial)
+                self.initial_response(initial)
             else:
                 self.challenge(challenge)
+
+    def mechanism_of(self, name: bytes) -> Mechanism | None:
+        """The mechanism of that name, in any case (RFC 4954 §8), if it is on offer."""
+        return self.mechanisms().get(name.decode("ascii", "replace").upper())
+
+    def begin_exchange(self, mechanism: Mechanism) -> Exchange:
+        """A new exchange of `mechanism`."""
+        return mechanism.exchange(Site(self.config.users, self.config.name, self.bindings()))
+
+    def initial_response(self, initial: bytes) -> None:
+        """The response that came with AUTH; a single equals sign stands for one of no octets."""
+        self.auth_response(b"" if initial == b"=" else initial)
 
     def challenge(self, challenge: bytes) -> None:
         """334: base64 and nothing else."""
@@ -377,17 +406,25 @@ class SessionCommands(Dialogue):
                 raise AuthRefused(501, "5.7.0", "Authentication cancelled")
             challenge = exchange.send(_decode(line))
         except AuthRefused as refused:
-            self.reply(*refused.reply)
+            self.auth_failed(refused)
         except StopIteration as done:
-            self.authenticated = done.value
-            self.reply(235, "2.7.0", "Authentication successful")
+            self.auth_done(done.value)
         else:
             self._exchange = exchange
             self.challenge(challenge)
+
+    def auth_failed(self, refused: AuthRefused) -> None:
+        """The exchange is over without success; the client may try again (RFC 4954 §4)."""
+        self.reply(*refused.reply)
+
+    def auth_done(self, user: str) -> None:
+        """The client is `user` from here on."""
+        self.authenticated = user
+        self.reply(235, "2.7.0", "Authentication successful")
 
 
 def _decode(line: bytes) -> bytes:
     try:
         return base64.b64decode(line, validate=True)
     except binascii.Error:
-        raise malformed("base64") from None
+        raise not_base64() from None

@@ -34,7 +34,8 @@ class ServerConfig:
     `domains` are final here, each with all of `mailboxes` (matched without case, ``+detail`` ignored);
     their first is the domain of a bare ``<Postmaster>``. Mail for a mailbox that is `bouncing` is accepted,
     is not delivered, and is reported to its sender (RFC 3461 §5.2.6). `users` maps a user name to its
-    password.
+    password, which is their OAUTHBEARER token too. `certificate` is that of `tls` in PEM: with it SCRAM
+    offers channel binding (RFC 5802 §6).
     `takes_no_mail` greets with 554 and answers 503 to all but QUIT (RFC 5321 §3.1).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
     """
@@ -49,6 +50,7 @@ class ServerConfig:
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth_in_clear: bool = False
     tls: ssl.SSLContext | None = None
+    certificate: str | None = field(default=None, repr=False)
     extensions: frozenset[str] = ALL_EXTENSIONS
     bare_line_ends: Literal["keep", "refuse"] = "keep"
     max_size: int = 32 * 1024 * 1024  # §4.5.3.1.7 asks for 64 KiB; this is what big mail servers allow

@@ -118,6 +118,7 @@ class Connection(asyncio.Protocol):
             client=peer[0] if peer else "127.0.0.1",
             tls=transport.get_extra_info("ssl_object") is not None,
         )
+        self._receiver.tls_unique = _tls_unique(transport)
         self._server.connections.add(self)
         self._last_input = self._loop.time()
         self._timer = self._loop.call_later(self._server.config.idle_timeout, self._check_idle)
@@ -227,6 +228,7 @@ class Connection(asyncio.Protocol):
         if encrypted is not None and self._receiver is not None:
             self._transport = encrypted
             self._busy = False
+            receiver.tls_unique = _tls_unique(encrypted)
             self._send(receiver.tls_started())
             self._act()
 
@@ -258,3 +260,11 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _tls_unique(transport: asyncio.BaseTransport) -> bytes | None:
+    """The channel binding of that name (RFC 5929 §3); TLS 1.3 has none (RFC 8446 appendix C.5)."""
+    encrypted = transport.get_extra_info("ssl_object")
+    if encrypted is None or encrypted.version() == "TLSv1.3":
+        return None
+    return cast("bytes | None", encrypted.get_channel_binding("tls-unique"))
