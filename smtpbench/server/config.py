@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from smtpbench.target import Role
@@ -38,6 +39,8 @@ class ServerConfig:
     offers channel binding (RFC 5802 §6).
     `takes_no_mail` greets with 554 and answers 503 to all but QUIT (RFC 5321 §3.1).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
+    Mail for a domain of `relays` (in lower case) is taken from anybody and sent on to that host and port;
+    `relay_ca` and `relay_name` are who signs its certificate and the name in it, for REQUIRETLS.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +63,12 @@ class ServerConfig:
     idle_timeout: float = 300.0  # §4.5.3.2.7
     sink: bool = False
     takes_no_mail: bool = False
+    relays: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    relay_retry: float = 1_800.0  # §4.5.4.1: at least 30 minutes
+    relay_attempts: int = 240  # … for 5 days
+    relay_timeout: float = 300.0  # §4.5.3.2
+    relay_ca: Path | None = None
+    relay_name: str | None = None
 
     @property
     def is_submission(self) -> bool:

@@ -5,13 +5,16 @@ A fault (`smtpbench.server.faults`) overrides one of these methods; that is why 
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from smtpbench.server.commands import Recipient, Transaction
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Deliver
+from smtpbench.server.outbound import Outbound
 from smtpbench.server.reporting import BOUNCED, Reporting
 from smtpbench.server.store import RELAYED, Copy
 from smtpbench.server.trace import Stamp, count_received, protocol_token, return_path
@@ -25,6 +28,9 @@ Refusal = tuple[int, str, str]  # reply code, RFC 3463 code, text
 ACCEPTED: Refusal = (250, "2.0.0", "Message accepted")
 NOT_STORED: Refusal = (451, "4.3.0", "Message could not be stored")
 TOO_LARGE: Refusal = (552, "5.3.4", "Message size exceeds the fixed maximum")
+
+
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 def _utc_now() -> datetime:
@@ -99,13 +105,17 @@ class Receiver(Reporting):
             return Recipient(path, address, mailbox)
         if self.is_local(path.domain) and not self.config.sink:
             return 550, "5.1.1", "No such mailbox here"
-        if self.may_relay():
+        if self.may_relay() or self.is_relayed(path):
             return Recipient(path, address, RELAYED)
         return 550, "5.7.1", "Relaying denied"
 
     def may_relay(self) -> bool:
         """Whether this client may send to any domain."""
         return self.config.sink or self.authenticated is not None
+
+    def is_relayed(self, path: Path) -> bool:
+        """Whether `path` is in a domain whose mail we send on."""
+        return path.domain.decode("utf-8").lower() in self.config.relays
 
     def address_of(self, path: Path) -> bytes:
         """The recipient in the delivered envelope: without source route, a bare Postmaster completed."""
@@ -188,6 +198,13 @@ class Receiver(Reporting):
             return 554, "5.6.0", "Bare CR or LF in the content"
         if not self.config.sink and self.is_loop(content):
             return 554, "5.4.6", "Too many Received lines: mail loop"
+        return self.unfit(transaction, content)
+
+    def unfit(self, transaction: Transaction, content: bytes) -> Refusal | None:
+        """§2.3.8: why content cannot be sent on, if so: a lone CR or LF may not be sent, but as binary."""
+        leaves = any(self.is_relayed(recipient.path) for recipient in transaction.recipients)
+        if leaves and not transaction.binary and _BARE.search(content):
+            return 554, "5.6.0", "Bare CR or LF in the content, which cannot be sent on"
         return None
 
     def is_loop(self, content: bytes) -> bool:
@@ -204,7 +221,7 @@ class Receiver(Reporting):
             return (Copy(RELAYED, sender, addresses, content),)
         stamp = self.stamp(transaction)
         distinct = {recipient.address.lower(): recipient for recipient in transaction.recipients}
-        return tuple(
+        here = tuple(
             Copy(
                 recipient.mailbox,
                 sender,
@@ -212,7 +229,29 @@ class Receiver(Reporting):
                 self.traced(transaction, recipient, stamp, content),
             )
             for recipient in distinct.values()
-            if not self.bounces(recipient)
+            if not (self.bounces(recipient) or self.is_relayed(recipient.path))
+        )
+        return here + self.outbound(transaction, list(distinct.values()), stamp, content)
+
+    def outbound(
+        self, transaction: Transaction, recipients: Sequence[Recipient], stamp: Stamp, content: bytes
+    ) -> tuple[Outbound, ...]:
+        """What is to be sent on: one copy for all recipients of a domain (§4.5.4.1)."""
+        by_domain: dict[bytes, list[Recipient]] = {}
+        for recipient in recipients:
+            if self.is_relayed(recipient.path):
+                by_domain.setdefault(recipient.path.domain.lower(), []).append(recipient)
+        return tuple(
+            Outbound(
+                RELAYED,
+                transaction.sender.mailbox,
+                tuple(recipient.address for recipient in group),
+                self.traced(transaction, group[0], replace(stamp, shared=len(group) > 1), content),
+                transaction.parameters,
+                tuple(recipient.parameters for recipient in group),
+                stamp.date,
+            )
+            for group in by_domain.values()
         )
 
     def stamp(self, transaction: Transaction) -> Stamp:

@@ -7,15 +7,17 @@ async with Server(ServerConfig(), faults=("no-received",)) as server:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self, cast
 
 from smtpbench.errors import UsageError
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Close, Deliver, StartTls, Wait
-from smtpbench.server.faults import with_faults
+from smtpbench.server.faults import faulty, with_faults
+from smtpbench.server.outbound import Courier, Outbound
 from smtpbench.server.receiver import Receiver
-from smtpbench.server.store import MemoryStore, Store
+from smtpbench.server.relay import Relay
+from smtpbench.server.store import Copy, MemoryStore, Store
 from smtpbench.target import Role
 
 HANDSHAKE_TIMEOUT = 30.0
@@ -39,6 +41,8 @@ class Server:
     ) -> None:
         self.config = config or ServerConfig()
         self.store: Store = store if store is not None else MemoryStore()
+        self._courier, self._relay = faulty(Courier, faults), faulty(Relay, faults)
+        self.relay: Relay | None = None
         self.new_receiver: Callable[..., Receiver] = receiver or with_faults(faults)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +59,8 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
         loop = asyncio.get_running_loop()
+        if self.config.relays:
+            self.relay = self._relay(self.config, self.store, self._courier)
         implicit = self.config.tls if self.config.role is Role.SUBMISSIONS else None
         try:
             self._server = await loop.create_server(
@@ -77,7 +83,17 @@ class Server:
             await asyncio.wait(waiting, timeout=SHUTDOWN_GRACE)
         for connection in list(self.connections):
             connection.abort()
+        if self.relay is not None:
+            await self.relay.stop()
         self._server = None
+
+    def deliver(self, copies: Sequence[Copy]) -> list[bool]:
+        """Store `copies`, and queue those that are for another host; whether each is safe now."""
+        stored = iter(self.store.deliver([copy for copy in copies if not isinstance(copy, Outbound)]))
+        return [self._queue(copy) if isinstance(copy, Outbound) else next(stored) for copy in copies]
+
+    def _queue(self, message: Outbound) -> bool:
+        return self.relay is not None and self.relay.accept(message)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -156,7 +172,7 @@ class Connection(asyncio.Protocol):
         if receiver is not None:
             unfinished = receiver.disconnected()
             if unfinished:
-                self._server.store.deliver(unfinished)
+                self._server.deliver(unfinished)
 
     # actions
 
@@ -179,7 +195,7 @@ class Connection(asyncio.Protocol):
         if self._busy:
             return
         while receiver is not None and isinstance(receiver.action, Deliver) and not store.blocking:
-            self._send(receiver.delivered(store.deliver(receiver.action.copies)))
+            self._send(receiver.delivered(self._server.deliver(receiver.action.copies)))
         if receiver is None or receiver.action is None or self._transport is None:
             return
         if isinstance(receiver.action, Close):
@@ -198,7 +214,7 @@ class Connection(asyncio.Protocol):
 
     async def _deliver(self, receiver: Receiver) -> None:
         while isinstance(receiver.action, Deliver):  # a report follows its message, client or no client
-            outcome = await asyncio.to_thread(self._server.store.deliver, receiver.action.copies)
+            outcome = await asyncio.to_thread(self._server.deliver, receiver.action.copies)
             self._send(receiver.delivered(outcome))
         self._busy = False
         if self._stopping and receiver.action is None:

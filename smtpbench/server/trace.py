@@ -21,6 +21,7 @@ class Stamp:
     protocol: str
     ident: str
     date: datetime
+    shared: bool = False  # one line for several recipients: §4.4 lets it name none of them
 
     def line(self, path: bytes) -> bytes:
         """The folded line for one recipient; `path` is a mailbox without brackets."""
@@ -28,9 +29,8 @@ class Stamp:
         head = f"Received: from {sender}\r\n\tby {self.by} with {self.protocol} id {self.ident}"
         return (
             head.encode("ascii")
-            + b"\r\n\tfor <"
-            + path
-            + b">;\r\n\t"
+            + (b"" if self.shared else b"\r\n\tfor <" + path + b">")
+            + b";\r\n\t"
             + format_datetime(self.date).encode("ascii")
             + b"\r\n"
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from smtpbench.server.faults.registry import FAULTS, Fault, fault, with_faults
+from smtpbench.server.faults.registry import BASES, FAULTS, Fault, fault, faulty, with_faults
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["FAULTS", "Fault", "fault", "with_faults"]
+__all__ = ["BASES", "FAULTS", "Fault", "fault", "faulty", "with_faults"]
