@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import tomllib
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from smtpbench.errors import UsageError
 
@@ -89,21 +92,96 @@ class Tls(_Strict):
 
 
 class Observe(_Strict):
-    """Where delivered messages can be read back: ``maildir:PATH``, ``mbox:PATH``, ``sink:HOST:PORT``, …"""
+    """Where delivered messages can be read back: ``maildir:PATH``, ``mbox:PATH``, ``sink:HOST:PORT``, or
+    ``imap://USER@HOST:PORT/MAILBOX`` (imaps, pop3 and pop3s likewise), with the source of the password.
+
+    Without USER it is that of ``auth``; without a source of a password, so is the password.
+    """
 
     url: str
+    password_env: str | None = None
+    password_file: Path | None = None
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, value: str) -> str:
+    def _can_be_observed(cls, value: str) -> str:
         scheme = value.partition(":")[0]
         if scheme not in OBSERVER_SCHEMES or ":" not in value:
             raise ValueError(f"expected {' | '.join(s + ':…' for s in OBSERVER_SCHEMES)}")
-        urlsplit(value)  # raises ValueError itself
+        _mailbox(value)
         return value
 
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """What the URL says of a mailbox that is read over the network; None for files and the sink."""
+        return _mailbox(self.url)
 
-OBSERVER_SCHEMES = ("maildir", "mbox", "sink", "imap", "imaps", "pop3", "pop3s")
+    def login(self, auth: Credentials | None) -> Credentials:
+        """The user of the mailbox and the source of the password. Raises UsageError if one is missing."""
+        user = (self.mailbox.user if self.mailbox else None) or (auth.username if auth else None)
+        if user is None:
+            raise UsageError(f"{self.url}: whose mailbox? expected {_MAILBOX_FORM}, or auth.username")
+        own = Credentials(username=user, password_env=self.password_env, password_file=self.password_file)
+        if own.password_env is not None or own.password_file is not None:
+            return own
+        if auth is not None and auth.username == user:
+            return auth
+        raise UsageError(
+            f"{self.url}: observe.password_env or observe.password_file (or --observe-password-env) is needed"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox on an IMAP or POP3 server. `folder` is IMAP's alone; `user` may be missing."""
+
+    scheme: Literal["imap", "imaps", "pop3", "pop3s"]
+    host: str
+    port: int
+    user: str | None
+    folder: str
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        folder = f"/{self.folder}" if self.folder else ""
+        return f"{self.scheme}://{host}:{self.port}{folder}"
+
+
+_MAILBOX_PORTS = {"imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
+OBSERVER_SCHEMES = ("maildir", "mbox", "sink", *_MAILBOX_PORTS)
+_MAILBOX_FORM = "imap://USER@HOST:PORT/MAILBOX"
+_FOLDER = re.compile(r"[ -~]+")  # what else a mailbox may be called would have to go in modified UTF-7
+
+
+def _mailbox(url: str) -> Mailbox | None:
+    """The mailbox that `url` names, None if it is not on a server. Raises ValueError in words."""
+    parts = urlsplit(url)
+    if parts.scheme not in _MAILBOX_PORTS:
+        return None
+    if parts.password is not None:  # never echoed: see `_one_line`
+        raise PydanticCustomError(
+            "secret", "a password in the URL is refused: use observe.password_env or observe.password_file"
+        )
+    port = parts.port  # raises ValueError itself
+    if not url.startswith(f"{parts.scheme}://") or not parts.hostname or port == 0:
+        raise ValueError(f"expected {_MAILBOX_FORM}")
+    folder = _folder(parts)
+    user = unquote(parts.username) if parts.username else None
+    number = _MAILBOX_PORTS[parts.scheme] if port is None else port
+    return Mailbox(parts.scheme, parts.hostname, number, user, folder)  # type: ignore[arg-type]
+
+
+def _folder(parts: SplitResult) -> str:
+    folder = unquote(parts.path.removeprefix("/"))
+    if parts.query or parts.fragment:
+        raise ValueError(f"expected {_MAILBOX_FORM} and nothing more")
+    if parts.scheme.startswith("pop3"):
+        if folder:
+            raise ValueError("a POP3 server has one mailbox for each user: nothing can follow the port")
+        return ""
+    if folder and not _FOLDER.fullmatch(folder):
+        raise ValueError("the name of the mailbox is not printable ASCII")
+    return folder or "INBOX"
 
 
 class Timeouts(_Strict):
@@ -164,6 +242,8 @@ def _one_line(where: str, item: Any) -> str:
     if item["type"] == "missing":
         return f"{where}: {key}: missing, a value is needed"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "secret":
+        return f"{where}: {key}: {message}"
     return f"{where}: {key}: {item['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
@@ -231,16 +311,17 @@ def require_authorized(target: Target, authorized: frozenset[str]) -> None:
     over the network. Raises UsageError.
     """
     hosts = [endpoint.host for endpoint in target.endpoints.values()]
-    mailbox = urlsplit(target.observe.url).hostname if target.observe else None
-    for host in [*hosts, mailbox] if mailbox else hosts:
-        if host not in authorized and not _is_loopback(host):
+    mailbox = target.observe.mailbox if target.observe else None
+    for host in [*hosts, mailbox.host] if mailbox else hosts:
+        if host not in authorized and not is_loopback(host):
             raise UsageError(
                 f"{host} is not a loopback address: add --authorized {host} "
                 "if you are allowed to test that server"
             )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether all addresses that `host` resolves to are. Raises UsageError if it does not resolve."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

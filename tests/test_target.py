@@ -14,6 +14,7 @@ from smtpbench.target import (
     Credentials,
     Endpoint,
     Fixtures,
+    Mailbox,
     Observe,
     Role,
     Target,
@@ -208,8 +209,48 @@ def test_every_endpoint_is_guarded() -> None:
 @pytest.mark.parametrize("scheme", ["imap", "imaps", "pop3", "pop3s"])
 def test_a_mailbox_read_over_the_network_is_guarded(scheme: str) -> None:
     with pytest.raises(UsageError, match=r"192\.0\.2\.1 is not a loopback address"):
-        require_authorized(target_on("127.0.0.1", observe=f"{scheme}://192.0.2.1/INBOX"), frozenset())
-    require_authorized(target_on("127.0.0.1", observe=f"{scheme}://127.0.0.1/INBOX"), frozenset())
+        require_authorized(target_on("127.0.0.1", observe=f"{scheme}://a@192.0.2.1:25"), frozenset())
+    require_authorized(target_on("127.0.0.1", observe=f"{scheme}://a@127.0.0.1:25"), frozenset())
+    require_authorized(target_on("127.0.0.1", observe=f"{scheme}://a@192.0.2.1:25"), frozenset({"192.0.2.1"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("imap://alice@mail.example/", Mailbox("imap", "mail.example", 143, "alice", "INBOX")),
+        ("imaps://al%40ice@[::1]:99/Sent%20mail", Mailbox("imaps", "::1", 99, "al@ice", "Sent mail")),
+        ("pop3://a@b.example@mail.example", Mailbox("pop3", "mail.example", 110, "a@b.example", "")),
+        ("pop3s://mail.example/", Mailbox("pop3s", "mail.example", 995, None, "")),
+        ("maildir:/var/mail", None),
+        ("sink:127.0.0.1:25", None),
+    ],
+)
+def test_where_a_mailbox_is(url: str, expected: Mailbox | None) -> None:
+    assert Observe(url=url).mailbox == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("imap:host", "expected imap://USER@HOST:PORT/MAILBOX"),
+        ("imap://", "expected imap://USER@HOST:PORT/MAILBOX"),
+        ("imap://a@h:0", "expected imap://USER@HOST:PORT/MAILBOX"),
+        ("imap://a@h:port", "port could not be cast"),
+        ("imap://a@h/b?c", "and nothing more"),
+        ("imap://a@h/%C3%A9", "not printable ASCII"),
+        ("imap://a@h/a%0D%0Ab", "not printable ASCII"),
+        ("pop3://a@h/INBOX", "nothing can follow the port"),
+        ("imap://a:hunter2@h", "use observe.password_env or observe.password_file"),
+        ("pop3s://:hunter2@h", "use observe.password_env or observe.password_file"),
+    ],
+)
+def test_a_mailbox_url_that_makes_no_sense_is_one_line(url: str, words: str) -> None:
+    data = {"endpoints": {"mx": {"port": 25}}, "observe": {"url": url}}
+    with pytest.raises(UsageError) as caught:
+        parse_target(data, where="x")
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("x: observe.url: ")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_one_address_off_loopback_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,13 @@ UsernameOpt = Annotated[str | None, _target("The user to authenticate as.", "NAM
 PasswordEnvOpt = Annotated[str | None, _target("Environment variable with the password.", "VARIABLE")]
 CaOpt = Annotated[Path | None, _target("CA certificate the target's is checked against.", "FILE")]
 ObserveOpt = Annotated[
-    str | None, _target("Where its mail arrives: maildir:PATH, mbox:PATH, sink:HOST:PORT.", "URL")
+    str | None,
+    _target(
+        "Where its mail arrives: maildir:PATH, mbox:PATH, sink:HOST:PORT, imap://USER@HOST/, pop3://….", "URL"
+    ),
+]
+ObservePasswordEnvOpt = Annotated[
+    str | None, _target("Environment variable with the password of an IMAP or POP3 mailbox.", "VARIABLE")
 ]
 AuthorizedOpt = Annotated[
     list[str], _target("A host off this machine that you may test; repeatable.", "HOST")
@@ -83,6 +89,7 @@ _GROUPS: dict[type[Any], dict[str, Any]] = {
         "password_env": PasswordEnvOpt,
         "ca": CaOpt,
         "observe": ObserveOpt,
+        "observe_password_env": ObservePasswordEnvOpt,
         "authorized": AuthorizedOpt,
     },
     Outputs: {

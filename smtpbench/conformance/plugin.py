@@ -195,7 +195,8 @@ async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib
     catalogue = settings.catalogue or _catalogue_of(session)
     observer: Observer | None = None
     if target.observe is not None:
-        observer = await stack.enter_async_context(open_observer(target.observe.url))
+        opened = open_observer(target.observe, auth=target.auth, tls=target.tls, timeouts=target.timeouts)
+        observer = await stack.enter_async_context(opened)
     facts = await survey(target, observable=observer is not None, slow=settings.slow, main=settings.endpoint)
     facts = replace(facts, seed=settings.seed)
     return Bench(catalogue, facts, observer, settings.spec)

@@ -23,6 +23,7 @@ class TargetOptions:
     password_env: str | None = None
     ca: Path | None = None
     observe: str | None = None
+    observe_password_env: str | None = None
     authorized: Sequence[str] = ()
 
 
@@ -36,10 +37,11 @@ def apply_options(target: Target, options: TargetOptions) -> Target:
         _put(data, "fixtures", name, getattr(options, name))
     _put(data, "tls", "ca", options.ca)
     _put(data, "observe", "url", options.observe)
-    if options.password_env is not None and data.get("auth"):
-        data["auth"].pop("password_file", None)  # one source: the one typed last
     _put(data, "auth", "username", options.username)
-    _put(data, "auth", "password_env", options.password_env)
+    _put_password(data, "auth", options.password_env)
+    _put_password(data, "observe", options.observe_password_env)
+    if data.get("observe") and "url" not in data["observe"]:
+        raise UsageError("--observe-password-env needs --observe, or observe.url in the target file")
     auth = data.get("auth")
     if auth and "username" not in auth:
         raise UsageError("--password-env needs --username, or auth.username in the target file")
@@ -51,3 +53,10 @@ def apply_options(target: Target, options: TargetOptions) -> Target:
 def _put(data: dict[str, Any], section: str, key: str, value: object) -> None:
     if value is not None:
         data[section] = {**(data.get(section) or {}), key: value}
+
+
+def _put_password(data: dict[str, Any], section: str, variable: str | None) -> None:
+    """One source of a password: the one typed last."""
+    if variable is not None:
+        rest = {key: value for key, value in (data.get(section) or {}).items() if key != "password_file"}
+        data[section] = {**rest, "password_env": variable}

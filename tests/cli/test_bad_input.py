@@ -186,6 +186,14 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         (["conform", "smtp://127.0.0.1:0"], "endpoints.mx.port: 0"),
         (["conform", "lab:nothing"], "expected one of aiosmtpd, postfix, reference"),
         (["conform", "smtp://127.0.0.1:25", "--observe", "ftp://x"], "observe.url: 'ftp://x'"),
+        (
+            ["conform", "smtp://127.0.0.1:25", "--observe", "pop3s://a@192.0.2.1"],
+            "192.0.2.1 is not a loopback",
+        ),
+        (
+            ["conform", "smtp://127.0.0.1:25", "--observe", "pop3://a:b@127.0.0.1"],
+            "a password in the URL is refused",
+        ),
         (["conform", "smtp://127.0.0.1:25", "--username", "alice"], "--username needs --password-env"),
         (["conform", "smtp://127.0.0.1:25", "--ca", "/nonexistent.pem"], "/nonexistent.pem: no such file"),
         (["load", "smtp://127.0.0.1:25", "--observe", "imap://192.0.2.1"], "192.0.2.1 is not a loopback"),

@@ -6,15 +6,21 @@ import time
 
 import pytest
 
-from smtpbench.delivery.observers import Delivered, SinkObserver, open_observer
+from smtpbench.delivery.observers import Delivered, SinkObserver
+from smtpbench.delivery.observers import open_observer as open_observed
 from smtpbench.errors import UsageError
 from smtpbench.server import Copy, MaildirStore
+from smtpbench.target import Observe
 
 WAIT = 10.0
 MESSAGE = (
     b"Return-Path: <sender@example.org>\r\nReceived: from a by b\r\n\tfor <alice@example.com>; x\r\n"
     b"X-Marker: m1\r\n\r\nbare\nlf\r\n"
 )
+
+
+def open_observer(url):
+    return open_observed(Observe(url=url))
 
 
 def deliver(root, mailbox_name, content=MESSAGE):
@@ -127,10 +133,8 @@ async def test_a_sink_on_a_port_that_is_taken():
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("imap://host/", "not there yet"),
-        ("pop3s://host/", "not there yet"),
-        ("file:/tmp", "expected maildir:PATH"),
         ("maildir:", "expected maildir:PATH"),
+        ("mbox:", "expected mbox:PATH"),
         ("sink:nowhere", "expected sink:HOST:PORT"),
         ("sink::25", "expected sink:HOST:PORT"),
         ("sink:host:99999", "expected sink:HOST:PORT"),

@@ -50,12 +50,20 @@ def test_a_password_variable_takes_the_place_of_a_password_file() -> None:
     assert changed.auth == Credentials(username="bob", password_env="PASSWORD")
 
 
+def test_a_mailbox_has_a_password_of_its_own() -> None:
+    data = TargetOptions(observe="imap://bob@127.0.0.1", observe_password_env="PASSWORD")
+    changed = apply_options(target(), data)
+    assert changed.observe == Observe(url="imap://bob@127.0.0.1", password_env="PASSWORD")
+    assert changed.auth == target().auth
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (TargetOptions(username="bob"), "--username needs --password-env"),
         (TargetOptions(password_env="PASSWORD"), "--password-env needs --username"),
         (TargetOptions(recipient=""), r"fixtures\.recipient: ''"),
+        (TargetOptions(observe_password_env="PASSWORD"), "--observe-password-env needs --observe"),
         (TargetOptions(observe="somewhere"), r"observe\.url: 'somewhere'"),
     ],
 )

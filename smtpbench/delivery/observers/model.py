@@ -1,0 +1,107 @@
+"""What an observer is, what it gives back, and the loop of those that have to look again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from typing import Literal, Protocol, Self
+
+FIRST_POLL = 0.01  # seconds; doubled after each look that was in vain …
+LAST_POLL = 0.1  # … up to this: a delivery is seen soon, a long wait costs little
+
+
+LineEnds = Literal["crlf", "lf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One delivered message.
+
+    `content` is what the mailbox holds, octet for octet, with the line ends that `line_ends` names: where
+    that is "lf", a bare LF and a CRLF cannot be told apart (most files, and all mail from IMAP and POP3).
+    `sender` and `recipients` are addresses without brackets, as far as the mailbox tells them (from
+    Return-Path and Delivered-To, or the envelope in a sink); `where` is the file or the sink.
+    """
+
+    content: bytes
+    line_ends: LineEnds
+    sender: str | None
+    recipients: tuple[str, ...]
+    where: str
+
+
+class Observer(Protocol):
+    """Sees deliveries while it is entered."""
+
+    async def start(self) -> None:
+        """Begin: what is there already does not count."""
+
+    async def stop(self) -> None:
+        """End, and release what was held."""
+
+    async def fetch(self, marker: bytes, at_least: int, within: float) -> list[Delivered]:
+        """All messages that hold `marker`; waits up to `within` seconds for `at_least` of them."""
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop."""
+
+
+class Polling(ABC):
+    """An observer that has to look again and again."""
+
+    last_poll = LAST_POLL
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def fetch(self, marker: bytes, at_least: int, within: float) -> list[Delivered]:
+        """Look, at growing intervals, until `at_least` were found or the time is out."""
+        deadline = time.monotonic() + within
+        interval = FIRST_POLL
+        while True:
+            found = await self._look(marker)
+            remaining = deadline - time.monotonic()
+            if len(found) >= at_least or remaining <= 0:
+                return found
+            await asyncio.sleep(min(interval, remaining))
+            interval = min(interval * 2, self.last_poll)
+
+    @abstractmethod
+    async def _look(self, marker: bytes) -> list[Delivered]:
+        """All messages with `marker` that are there now."""
+
+
+_FOR = re.compile(r"\bfor\s+<([^<>\s]+)>")
+
+
+def stored(content: bytes, where: str, line_ends: LineEnds | None = None) -> Delivered:
+    """A message from a mailbox. Its first line tells which line ends there are, where nothing else does."""
+    if line_ends is None:
+        first, newline, _ = content.partition(b"\n")
+        line_ends = "crlf" if newline and first.endswith(b"\r") else "lf"
+    header = BytesHeaderParser().parsebytes(content)
+    return_path = header.get("Return-Path")
+    recipients = [str(value).strip().strip("<>") for value in header.get_all("Delivered-To", [])[:1]]
+    if not recipients:
+        recipients = _FOR.findall(str(header.get("Received", "")))
+    sender = None if return_path is None else str(return_path).strip().strip("<>")
+    return Delivered(content, line_ends, sender, tuple(recipients), where)
