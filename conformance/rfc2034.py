@@ -74,6 +74,14 @@ async def no_code_in_a_354(peer: Peer) -> Observation:
     return expect(await peer.command(b"DATA"), not_coded)
 
 
+@case("2034-7", needs=[ENHANCED], broken_by="hello-begins-with-a-code")
+async def no_code_before_and_in_ehlo(peer: Peer) -> Observation:
+    """The greeting and the replies to EHLO and HELO have no enhanced status code."""
+    answers = [await peer.until_greeted(), await peer.ehlo(), await peer.helo()]
+    plain: Expectation[Answer] = reply_that("no enhanced status code", lambda reply: not is_coded(reply))
+    return all_of(*(expect(answer, plain) for answer in answers if answer.severity == 2))
+
+
 @case("2034-4", needs=[ENHANCED], broken_by="enhanced-codes-missing")
 async def one_code_for_all_lines(peer: Peer) -> Observation:
     """In a reply of several lines each begins with the same enhanced status code."""

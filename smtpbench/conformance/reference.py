@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
 from smtpbench.delivery.observers import Delivered
@@ -32,6 +33,10 @@ PROFILES = (
     *(Profile(role.value, role) for role in Role if role is not Role.MX),
     Profile("refusing", takes_no_mail=True),
 )
+
+MAX_TRANSACTIONS = 200  # in a session: more than any case needs
+MAX_HOLD = 3_600  # seconds
+OWNERS_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
@@ -95,6 +100,9 @@ async def reference(
                 tls=tls,
                 certificate=place.certificate,
                 takes_no_mail=takes_no_mail,
+                max_transactions=MAX_TRANSACTIONS,
+                max_hold=MAX_HOLD,
+                owners_since=dict.fromkeys(MAILBOXES, OWNERS_SINCE),
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port

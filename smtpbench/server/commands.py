@@ -9,6 +9,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 
+from smtpbench.server.brings import KEYWORD_VERBS, PARAMETERS_OF
 from smtpbench.server.config import KEYWORDS, ServerConfig
 from smtpbench.server.dialogue import MAX_AUTH_LINE, Dialogue, StartTls
 from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, Mechanism, Site, not_base64
@@ -18,23 +19,12 @@ from smtpbench.wire.grammar import Path, parse_forward_path
 from smtpbench.wire.parse import Command, CommandError, Parameters, parse_command
 from smtpbench.wire.state import State, Verb, next_state
 
-KEYWORD_VERBS = {  # a verb that an extension brings → its keyword; without it the verb is answered 502
-    Verb.BDAT: "CHUNKING",
-    Verb.STARTTLS: "STARTTLS",
-    Verb.AUTH: "AUTH",
-    Verb.HELP: "HELP",
-    Verb.EXPN: "EXPN",
-}
-PARAMETERS_OF = {
-    "SIZE": {"SIZE"},
-    "8BITMIME": {"BODY"},
-    "BINARYMIME": {"BODY"},
-    "SMTPUTF8": {"SMTPUTF8"},
-    "DSN": {"RET", "ENVID", "NOTIFY", "ORCPT"},
-    "AUTH": {"AUTH"},
-}
 BEFORE_TLS = frozenset({Verb.NOOP, Verb.EHLO, Verb.STARTTLS, Verb.QUIT})  # RFC 3207 §4
-NEED_AUTH = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT, Verb.VRFY, Verb.EXPN})  # RFC 4954 §6
+NEED_EHLO = frozenset({Verb.AUTH, Verb.STARTTLS, Verb.BDAT, Verb.BURL, Verb.ETRN})
+# RFC 4954 §6
+NEED_AUTH = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT, Verb.BURL, Verb.VRFY, Verb.EXPN})
+
+Refusal = tuple[int, str, str]  # reply code, RFC 3463 code, text
 
 
 @dataclass
@@ -137,17 +127,17 @@ class SessionCommands(Dialogue):
         else:
             getattr(self, f"do_{command.verb.lower()}")(command)
 
-    def do_bdat(self, command: Command, refusal: tuple[int, str, str] | None) -> None:
+    def do_bdat(self, command: Command, refusal: Refusal | None) -> None:
         """Read the chunk that follows, then answer."""
         raise NotImplementedError
 
-    def missing(self, verb: Verb) -> tuple[int, str, str] | None:
+    def missing(self, verb: Verb) -> Refusal | None:
         """The refusal of a verb that this server does not have."""
         wrong_hello = {Verb.EHLO, Verb.HELO} if self.lmtp else {Verb.LHLO}
         if verb in wrong_hello:
             return 500, "5.5.1", "This is LMTP" if self.lmtp else "This is SMTP"
         keyword = KEYWORD_VERBS.get(verb)
-        if keyword and keyword not in self.config.extensions:
+        if keyword and not self.config.has(keyword):
             return 502, "5.5.1", "Command not implemented"
         if verb is Verb.STARTTLS and self.config.tls is None and not self.tls_active:
             return 502, "5.5.1", "Command not implemented"
@@ -155,22 +145,22 @@ class SessionCommands(Dialogue):
             return 502, "5.5.1", "Command not implemented"
         return None
 
-    def needs_tls(self, verb: Verb) -> tuple[int, str, str] | None:
+    def needs_tls(self, verb: Verb) -> Refusal | None:
         """The refusal of what a submission port does only inside TLS."""
         required = self.config.is_submission and self.config.tls is not None and not self.config.auth_in_clear
         if required and not self.tls_active and verb not in BEFORE_TLS:
             return 530, "5.7.0", "Must issue a STARTTLS command first"
         return None
 
-    def out_of_order(self, verb: Verb) -> tuple[int, str, str] | None:
+    def out_of_order(self, verb: Verb) -> Refusal | None:
         """The refusal of what the state table does not have."""
         if next_state(self.state, verb) is None:
             return 503, "5.5.1", "Bad sequence of commands"
-        if verb in (Verb.AUTH, Verb.STARTTLS, Verb.BDAT) and not self.extended:
+        if verb in NEED_EHLO and not self.extended:
             return 503, "5.5.1", "EHLO first"
         return None
 
-    def needs_auth(self, verb: Verb) -> tuple[int, str, str] | None:
+    def needs_auth(self, verb: Verb) -> Refusal | None:
         """The refusal of what a submission port does only for its users."""
         if self.config.is_submission and self.authenticated is None and verb in NEED_AUTH:
             return 530, "5.7.0", "Authentication required"
@@ -228,7 +218,7 @@ class SessionCommands(Dialogue):
         """The EHLO keyword lines as of now."""
         lines = []
         for keyword in KEYWORDS:
-            if keyword in self.config.extensions and self.offers(keyword):
+            if self.config.has(keyword) and self.offers(keyword):
                 lines.append(keyword + self.keyword_value(keyword))
         return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,30 @@ KEYWORDS = (  # in the order in which EHLO lists them
     "HELP",
     "EXPN",
     "VRFY",
+    "ETRN",
+    "DELIVERBY",
+    "MTRK",
+    "BURL",
+    "FUTURERELEASE",
+    "MT-PRIORITY",
+    "RRVS",
+    "PRDR",
+    "LIMITS",
+    "REQUIRETLS",
 )
 ALL_EXTENSIONS = frozenset(KEYWORDS)
+_SUBMISSION = frozenset({Role.SUBMISSION, Role.SUBMISSIONS})
+_SMTP = _SUBMISSION | {Role.MX}
+ROLES_OF = {  # the extensions that not every port may have
+    "ETRN": frozenset({Role.MX}),  # RFC 6409 §7 has no place for it
+    "DELIVERBY": _SMTP,
+    "MTRK": _SMTP,
+    "BURL": _SUBMISSION,  # RFC 4468 §3.1
+    "FUTURERELEASE": _SUBMISSION,  # RFC 4865 §3
+    "PRDR": _SMTP,  # LMTP answers for each recipient anyhow
+}
+# A sink is a plain next hop: these would change what happens between it and the server under test.
+NOT_OF_A_SINK = frozenset(KEYWORDS[KEYWORDS.index("ETRN") :]) - {"REQUIRETLS"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +64,11 @@ class ServerConfig:
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
     Mail for a domain of `relays` (in lower case) is taken from anybody and sent on to that host and port;
     `relay_ca` and `relay_name` are who signs its certificate and the name in it, for REQUIRETLS.
+
+    `max_transactions` is announced with LIMITS and kept. `max_hold` is the longest that FUTURERELEASE offers;
+    held messages are in memory and end with the server, so it is not offered by default. `owners_since` says
+    since when a mailbox has had its owner (RFC 7293); `null_mx` names domains that take no mail (RFC 7505),
+    `burl` what there is to fetch by BURL.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +90,11 @@ class ServerConfig:
     max_hops: int = 100  # §6.3: at least 100 Received lines before a loop is suspected
     idle_timeout: float = 300.0  # §4.5.3.2.7
     sink: bool = False
+    max_transactions: int | None = None
+    max_hold: int = 0
+    owners_since: Mapping[str, datetime] = field(default_factory=dict)
+    null_mx: frozenset[str] = frozenset()
+    burl: Mapping[str, bytes] = field(default_factory=dict)
     takes_no_mail: bool = False
     relays: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     relay_retry: float = 1_800.0  # §4.5.4.1: at least 30 minutes
@@ -69,6 +102,16 @@ class ServerConfig:
     relay_timeout: float = 300.0  # §4.5.3.2
     relay_ca: Path | None = None
     relay_name: str | None = None
+
+    def has(self, keyword: str) -> bool:
+        """Whether this server has an extension at all, on offer at the moment or not."""
+        roles = ROLES_OF.get(keyword)
+        return (
+            keyword in self.extensions
+            and (roles is None or self.role in roles)
+            and not (self.sink and keyword in NOT_OF_A_SINK)
+            and not (keyword == "FUTURERELEASE" and not self.max_hold)
+        )
 
     @property
     def is_submission(self) -> bool:

@@ -20,9 +20,13 @@ MAX_AUTH_LINE = 12_288 + 2  # RFC 4954 §4: the longest base64 line, and its CRL
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Store these copies, then call `delivered` with one outcome each. Input waits meanwhile."""
+    """Store these copies, then call `delivered` with one outcome each. Input waits meanwhile.
+
+    With `hold` (seconds, RFC 4865) they are taken at once and stored when that time is over.
+    """
 
     copies: tuple[Copy, ...]
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

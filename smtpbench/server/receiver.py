@@ -12,8 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from smtpbench.server.commands import Recipient, Transaction
+from smtpbench.server.commands import Refusal as Refusal  # where the faults look for it
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Deliver
+from smtpbench.server.extensions import Extensions
 from smtpbench.server.outbound import Outbound
 from smtpbench.server.reporting import BOUNCED, Reporting
 from smtpbench.server.store import RELAYED, Copy
@@ -21,9 +23,6 @@ from smtpbench.server.trace import Stamp, count_received, protocol_token, return
 from smtpbench.wire.grammar import Path
 from smtpbench.wire.parse import Command
 from smtpbench.wire.state import Event, State, Verb, next_state
-
-Refusal = tuple[int, str, str]  # reply code, RFC 3463 code, text
-
 
 ACCEPTED: Refusal = (250, "2.0.0", "Message accepted")
 NOT_STORED: Refusal = (451, "4.3.0", "Message could not be stored")
@@ -37,7 +36,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Receiver(Reporting):
+class Receiver(Extensions, Reporting):
     """One SMTP or LMTP session as the reference server conducts it.
 
     `feed` takes octets and gives back what to send. When `action` is set afterwards, the caller sends
@@ -72,7 +71,7 @@ class Receiver(Reporting):
             parameters=command.parameters,
         )
         self.advance(Verb.MAIL)
-        self.reply(250, "2.1.0", "Sender OK")
+        self.mail_accepted(self.transaction)
 
     def check_sender(self, command: Command) -> Refusal | None:
         """Why a MAIL is refused, if it is: its declared size (RFC 1870 §6.1), or a body we do not take."""
@@ -81,7 +80,7 @@ class Receiver(Reporting):
         body = (command.parameters.get("BODY") or "").upper()
         if body == "BINARYMIME" and not {"BINARYMIME", "CHUNKING"} <= self.config.extensions:
             return 501, "5.5.4", "BODY=BINARYMIME is not offered"
-        return None
+        return self.check_mail(command)
 
     def do_rcpt(self, command: Command) -> None:
         """§4.1.1.3: one more recipient."""
@@ -91,11 +90,12 @@ class Receiver(Reporting):
             self.reply(452, "4.5.3", "Too many recipients")
             return
         recipient = self.resolve(command.path)
-        if isinstance(recipient, Recipient):
+        refusal = self.check_rcpt(command, recipient) if isinstance(recipient, Recipient) else recipient
+        if isinstance(recipient, Recipient) and refusal is None:
             recipient.parameters = command.parameters
             self.add_recipient(recipient)
-        else:
-            self.reply(*recipient)
+        elif refusal is not None:
+            self.reply(*refusal)
 
     def resolve(self, path: Path) -> Recipient | Refusal:
         """Who `path` means, or why mail for it is refused."""
@@ -182,7 +182,7 @@ class Receiver(Reporting):
         if refusal:
             self.conclude([refusal] * len(transaction.recipients))
             return
-        self.action = Deliver(self.copies(transaction, content))
+        self.action = Deliver(self.copies(transaction, content), self.hold(transaction))
 
     def stored(self, content: bytes) -> bytes:
         """The content as it will be delivered, before the trace header: octet for octet."""
@@ -263,7 +263,8 @@ class Receiver(Reporting):
             authenticated=self.authenticated is not None,
             utf8=transaction.utf8,
         )
-        return Stamp(self.helo, self.client, self.config.name, protocol, secrets.token_hex(8), self._now())
+        ident, clauses = secrets.token_hex(8), self.clauses(transaction)
+        return Stamp(self.helo, self.client, self.config.name, protocol, ident, self._now(), clauses=clauses)
 
     def traced(self, transaction: Transaction, recipient: Recipient, stamp: Stamp, content: bytes) -> bytes:
         """The content below its trace header: Return-Path (final delivery only), then Received."""
@@ -318,10 +319,13 @@ class Receiver(Reporting):
 
     def conclude(self, results: list[Refusal]) -> None:
         """Answer the end of data: one reply, or in LMTP one for each recipient (RFC 2033 §4.2)."""
+        each = self.transaction is not None and self.answers_each(self.transaction)
         self.end_transaction()
         if self.lmtp:
             for result in results:
                 self.reply(*result)
+        elif each:
+            self.answer_each(results)
         else:
             failures = [result for result in results if result[0] >= 400]
             self.reply(*(failures or results)[0])

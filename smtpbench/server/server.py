@@ -46,6 +46,7 @@ class Server:
         self.new_receiver: Callable[..., Receiver] = receiver or with_faults(faults)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.held: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         if self.config.role is Role.SUBMISSIONS and self.config.tls is None:
             raise UsageError("role submissions needs a TLS certificate")
@@ -83,6 +84,8 @@ class Server:
             await asyncio.wait(waiting, timeout=SHUTDOWN_GRACE)
         for connection in list(self.connections):
             connection.abort()
+        for message in list(self.held):
+            message.cancel()
         if self.relay is not None:
             await self.relay.stop()
         self._server = None
@@ -106,6 +109,20 @@ class Server:
         """Keep a task until it is done."""
         self.tasks.add(work)
         work.add_done_callback(self.tasks.discard)
+
+    def hold(self, action: Deliver) -> list[bool]:
+        """Take copies that are to be stored later; what is still held when the server stops is gone."""
+        task = asyncio.get_running_loop().create_task(self._release(action))
+        self.held.add(task)
+        task.add_done_callback(self.held.discard)
+        return [True] * len(action.copies)
+
+    async def _release(self, action: Deliver) -> None:
+        await asyncio.sleep(action.hold)
+        if self.store.blocking:
+            await asyncio.to_thread(self.deliver, action.copies)
+        else:
+            self.deliver(action.copies)
 
 
 class Connection(asyncio.Protocol):
@@ -194,8 +211,14 @@ class Connection(asyncio.Protocol):
         receiver, store = self._receiver, self._server.store
         if self._busy:
             return
-        while receiver is not None and isinstance(receiver.action, Deliver) and not store.blocking:
-            self._send(receiver.delivered(self._server.deliver(receiver.action.copies)))
+        while receiver is not None and isinstance(receiver.action, Deliver):
+            if receiver.action.hold:
+                outcome = self._server.hold(receiver.action)
+            elif not store.blocking:
+                outcome = self._server.deliver(receiver.action.copies)
+            else:
+                break
+            self._send(receiver.delivered(outcome))
         if receiver is None or receiver.action is None or self._transport is None:
             return
         if isinstance(receiver.action, Close):

@@ -13,7 +13,10 @@ _RECEIVED = re.compile(rb"(?mi)^Received[ \t]*:")
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a Received line says: who sent it (`helo`, `client`), who took it (`by`), and how."""
+    """What a Received line says: who sent it (`helo`, `client`), who took it (`by`), and how.
+
+    `clauses` are additional ones, each a registered name and its value (RFC 5321 §4.4).
+    """
 
     helo: str
     client: str
@@ -22,14 +25,17 @@ class Stamp:
     ident: str
     date: datetime
     shared: bool = False  # one line for several recipients: §4.4 lets it name none of them
+    clauses: tuple[str, ...] = ()
 
     def line(self, path: bytes) -> bytes:
         """The folded line for one recipient; `path` is a mailbox without brackets."""
         sender = self.helo if self.helo == self.client else f"{self.helo} ({self.client})"
         head = f"Received: from {sender}\r\n\tby {self.by} with {self.protocol} id {self.ident}"
+        further = "".join(f"\r\n\t{clause}" for clause in self.clauses)
         return (
             head.encode("ascii")
             + (b"" if self.shared else b"\r\n\tfor <" + path + b">")
+            + further.encode("ascii")
             + b";\r\n\t"
             + format_datetime(self.date).encode("ascii")
             + b"\r\n"

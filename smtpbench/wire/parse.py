@@ -26,6 +26,7 @@ from smtpbench.wire.grammar import (
     parse_parameters,
     parse_reverse_path,
 )
+from smtpbench.wire.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS
 from smtpbench.wire.state import Verb
 
 Parameters = Mapping[str, str | None]
@@ -40,7 +41,7 @@ class Command:
     """One well-formed command.
 
     `argument` is what followed the verb, white space at its end removed. `path` and `parameters` are
-    those of MAIL and RCPT, `size` (octets) and `last` those of BDAT.
+    those of MAIL and RCPT, `size` (octets) is that of BDAT, `last` that of BDAT and BURL.
     """
 
     verb: Verb
@@ -120,6 +121,29 @@ def _bdat(verb: Verb, argument: bytes) -> Command | CommandError:
     return Command(verb, argument, size=int(match[1]), last=match[2] is not None)
 
 
+_ETRN = re.compile(rb"#[!-~]+|@?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def _etrn(verb: Verb, argument: bytes) -> Command | CommandError:
+    """RFC 1985 §5: a fully qualified name, perhaps for its subdomains too, or the name of a queue."""
+    name = argument.removeprefix(b"@")
+    qualified = argument.startswith(b"#") or (b"." in name and is_domain(name))
+    if not _ETRN.fullmatch(argument) or not qualified:
+        return _syntax(verb, "ETRN [@]domain or ETRN #queue")
+    return Command(verb, argument)
+
+
+_BURL = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*:[!-~]+)( LAST)?", re.IGNORECASE)
+
+
+def _burl(verb: Verb, argument: bytes) -> Command | CommandError:
+    """RFC 4468 §3.5; `argument` of the command is the URL alone."""
+    match = _BURL.fullmatch(argument)
+    if match is None:
+        return _syntax(verb, "BURL URL [LAST]")
+    return Command(verb, match[1], last=match[2] is not None)
+
+
 _PARSERS: Mapping[Verb, Callable[[Verb, bytes], Command | CommandError]] = {
     Verb.EHLO: _hello,
     Verb.HELO: _hello,
@@ -130,6 +154,10 @@ _PARSERS: Mapping[Verb, Callable[[Verb, bytes], Command | CommandError]] = {
     Verb.EXPN: _some_text,
     Verb.AUTH: _some_text,
     Verb.BDAT: _bdat,
+    Verb.ETRN: _etrn,
+    Verb.BURL: _burl,
+    Verb.XCLIENT: _some_text,
+    Verb.XFORWARD: _some_text,
 }
 
 _USAGE = {Verb.MAIL: (b"FROM:", "MAIL FROM:<address>"), Verb.RCPT: (b"TO:", "RCPT TO:<address>")}
@@ -241,6 +269,7 @@ _PARAMETERS: Mapping[Verb, Mapping[str, _Check]] = {
         "RET": _one_of("FULL", "HDRS"),  # RFC 3461 §4.3
         "ENVID": _envid,  # RFC 3461 §4.4
         "AUTH": _auth,  # RFC 4954 §5
+        **MAIL_PARAMETERS,
     },
-    Verb.RCPT: {"NOTIFY": _notify, "ORCPT": _orcpt},  # RFC 3461 §4.1, §4.2
+    Verb.RCPT: {"NOTIFY": _notify, "ORCPT": _orcpt, **RCPT_PARAMETERS},  # RFC 3461 §4.1, §4.2
 }

@@ -30,6 +30,10 @@ class Verb(StrEnum):
     QUIT = "QUIT"
     STARTTLS = "STARTTLS"  # RFC 3207
     AUTH = "AUTH"  # RFC 4954
+    ETRN = "ETRN"  # RFC 1985
+    BURL = "BURL"  # RFC 4468
+    XCLIENT = "XCLIENT"  # Postfix, and those that follow it
+    XFORWARD = "XFORWARD"
 
 
 class Event(StrEnum):
@@ -46,7 +50,7 @@ class State(StrEnum):
     MAIL = "mail"  # a reverse-path, no recipient
     RCPT = "rcpt"  # at least one recipient accepted
     CONTENT = "content"  # after 354: lines are content, not commands
-    CHUNKS = "chunks"  # at least one BDAT, none of them the last
+    CHUNKS = "chunks"  # at least one BDAT or BURL, none of them the last
 
 
 _HELLO: Mapping[Verb | Event, State] = {
@@ -67,16 +71,30 @@ def _row(state: State, **changes: State) -> Mapping[Verb | Event, State]:
 
 
 _TLS = State.START  # RFC 3207 §4.2: what was known before the handshake is forgotten
+_BETWEEN = {  # RFC 1985 §5 and its kin: no transaction, and none begun
+    "AUTH": State.READY,
+    "ETRN": State.READY,
+    "XCLIENT": State.START,
+    "XFORWARD": State.READY,
+}
 
 TABLE: Mapping[State, Mapping[Verb | Event, State]] = MappingProxyType(
     {
         State.START: _row(State.START),
-        State.READY: _row(State.READY, MAIL=State.MAIL, AUTH=State.READY, STARTTLS=_TLS),
+        State.READY: _row(State.READY, MAIL=State.MAIL, STARTTLS=_TLS, **_BETWEEN),
         State.MAIL: _row(State.MAIL, RCPT=State.RCPT, STARTTLS=_TLS),
-        State.RCPT: _row(State.RCPT, RCPT=State.RCPT, DATA=State.CONTENT, BDAT=State.CHUNKS, STARTTLS=_TLS),
+        State.RCPT: _row(
+            State.RCPT,
+            RCPT=State.RCPT,
+            DATA=State.CONTENT,
+            BDAT=State.CHUNKS,
+            BURL=State.CHUNKS,
+            STARTTLS=_TLS,
+        ),
         State.CONTENT: MappingProxyType({Event.END_OF_CONTENT: State.READY}),
         State.CHUNKS: MappingProxyType(
-            dict(_row(State.CHUNKS, BDAT=State.CHUNKS, STARTTLS=_TLS)) | {Event.END_OF_CONTENT: State.READY}
+            dict(_row(State.CHUNKS, BDAT=State.CHUNKS, BURL=State.CHUNKS, STARTTLS=_TLS))
+            | {Event.END_OF_CONTENT: State.READY}
         ),
     }
 )

@@ -28,6 +28,8 @@ COMMANDS = [
     b"EXPN random",
     *(b"noop", b"NOOP x", b"NOOP ", b"FOOBAR", b"XNOSUCH", b"TURN", b"RSET x", b"DATA x", b"QUIT x", b"VRFY"),
     *(b"", b"EHLO", b"HELO", b"HELO a", b"NOOP \x07", b"DATA", b"RCPT TO:<alice@example.com>"),
+    *(b"ETRN", b"ETRN example.com", b"ETRN @example.com", b"ETRN other.example", b"ETRN #uucp"),
+    *(b"XCLIENT NAME=a", b"XFORWARD NAME=a"),
     *(b"EHLO [127.0.0.1]", b"EHLO [::1]", b"EHLO bad_arg!", b"EHLO other.example", b"EHLO " + b"d" * 100),
 ]  # fmt: skip
 SENDERS = [
@@ -40,7 +42,7 @@ SENDERS = [
 RECIPIENTS = [
     *(b"<Postmaster>", b"<postmaster@example.com>", b"<PostMaster@example.com>", b"<alice@EXAMPLE.com>"),
     *(b"alice@example.com", b"<no@example.com>", b"<no@x.example>", b"<@a,@b:alice@example.com>"),
-    *(b"<>", b"<a@b> X=1", b'<"alice"@example.com>'),
+    *(b"<>", b"<a@b> X=1", b'<"alice"@example.com>', b"<a%x.example@example.com>"),
 ]  # fmt: skip
 CONTENTS = [
     b"",

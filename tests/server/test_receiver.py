@@ -30,8 +30,15 @@ def test_greeting_and_ehlo(talk):
         b"250-DSN",
         b"250-HELP",
         b"250-EXPN",
+        b"250-VRFY",
+        b"250-ETRN",
+        b"250-DELIVERBY 60",
+        b"250-MTRK",
+        b"250-MT-PRIORITY MIXER",
+        b"250-RRVS",
+        b"250-PRDR",
     ]
-    assert lines[-2] == b"250 VRFY"
+    assert lines[-2] == b"250 LIMITS RCPTMAX=1000"
 
 
 def test_helo_gets_one_line_and_no_extensions(talk):
