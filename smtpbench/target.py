@@ -55,6 +55,7 @@ class Fixtures(_Strict):
     second_recipient: Address | None = None
     unknown_recipient: Address | None = None
     foreign_recipient: Address | None = "nobody@relay-refused.example"
+    utf8_recipient: Address | None = None
     sender: Address = "sender@example.org"
     local_domains: tuple[str, ...] = ()
 

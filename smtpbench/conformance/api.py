@@ -29,7 +29,8 @@ AUTH done where it must be) · `until_mail` (MAIL accepted) · `until_rcpt` (RCP
 (354). Each does what is still missing and raises `Untested` if refused. A case about what comes earlier
 uses `connect()` (greeting), `ehlo()`, `helo()`.
 
-**Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
+**Doing it.** `command(line)` one line, one reply (`utf8=True`: UTF-8 in it breaks no
+grammar) · `pipeline(*lines)` one write, as many replies ·
 `probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good
 answer) · `send(octets)` then `read(n)` · `settle()` replies nobody asked for · `until_closed()` ·
 `starttls()`, `handshake()`, `auth()`, `content(message)`. `new_session()` for a second connection;
@@ -65,8 +66,9 @@ A question that cannot be put: ``raise Untested("why")``.
 
 **Needs.** Name what the case uses (a case that calls `until_rcpt` needs RECIPIENT). Every need is judged at
 the endpoint that the case talks to: that of its ENDPOINT, else the main one.
-Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, LOCAL_DOMAIN, DELIVERED
-(an observer), AUTH (credentials), SLOW (the user wants cases of minutes), ENDPOINT(Role.LMTP).
+Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, UTF8_RECIPIENT,
+LOCAL_DOMAIN, DELIVERED (an observer), AUTH (credentials), SLOW (the user wants cases of minutes),
+ENDPOINT(Role.LMTP).
 Of what the endpoint said when it was asked: TLS (STARTTLS is offered, or TLS comes first);
 EXTENSION("SIZE") and NO_EXTENSION("SIZE") as EHLO has it where `until_ready` leads;
 TLS_EXTENSION("REQUIRETLS") as EHLO has it inside TLS, wherever TLS begins; AUTH_OFFERED and
@@ -134,6 +136,7 @@ from smtpbench.conformance.needs import (
     TLS,
     TLS_EXTENSION,
     UNKNOWN_RECIPIENT,
+    UTF8_RECIPIENT,
     Need,
 )
 from smtpbench.conformance.observation import Observation, Outcome, Untested, all_of
@@ -159,6 +162,7 @@ __all__ = [
     "TLS",
     "TLS_EXTENSION",
     "UNKNOWN_RECIPIENT",
+    "UTF8_RECIPIENT",
     "Anomaly",
     "Answer",
     "Case",

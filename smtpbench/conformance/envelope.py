@@ -22,13 +22,14 @@ async def instead_of_mail(peer: Peer, line: bytes) -> Answer:
     return answer
 
 
-async def instead_of_rcpt(peer: Peer, line: bytes) -> Answer:
+async def instead_of_rcpt(peer: Peer, line: bytes, **parameters: str | None) -> Answer:
     """The reply to `line` where a RCPT may come, in a session of its own. Needs RECIPIENT.
 
-    Raises Untested if `line` is refused and the fixture's recipient after it is refused too.
+    `parameters` are those of the MAIL before it. Raises Untested if `line` is refused and the fixture's
+    recipient after it is refused too.
     """
     session = peer.new_session()
-    await session.until_mail()
+    await session.until_mail(**parameters)
     answer = await session.command(line)
     if answer.severity in _REFUSALS:
         await session.until_rcpt()

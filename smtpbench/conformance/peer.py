@@ -68,6 +68,11 @@ class Peer(Conversation):
         return _fixture(self.fixtures.foreign_recipient, "foreign_recipient")
 
     @property
+    def utf8_recipient(self) -> str:
+        """A mailbox that exists and is observed, with a local-part outside ASCII. Needs UTF8_RECIPIENT."""
+        return _fixture(self.fixtures.utf8_recipient, "utf8_recipient")
+
+    @property
     def credentials(self) -> Credentials:
         """User name and password of the target file. Needs AUTH."""
         if self.target.auth is None:

@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from typing import Self
 
 from smtpbench.delivery.observers import Delivered
-from smtpbench.lab.workspace import DOMAIN, MAILBOXES, SERVER_NAME, USERNAME, Workspace, server_context
+from smtpbench.lab.workspace import (
+    DOMAIN,
+    MAILBOXES,
+    SERVER_NAME,
+    USERNAME,
+    UTF8_MAILBOX,
+    Workspace,
+    server_context,
+)
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.server import Server
 from smtpbench.server.store import Copy, MemoryStore
@@ -95,7 +103,7 @@ async def reference(
                 role=role,
                 name=SERVER_NAME,
                 domains=(DOMAIN,),
-                mailboxes=MAILBOXES,
+                mailboxes=(*MAILBOXES, UTF8_MAILBOX),
                 users=users,
                 tls=tls,
                 certificate=place.certificate,
@@ -106,5 +114,5 @@ async def reference(
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port
-        target = place.target("reference", ports)
+        target = place.target("reference", ports, utf8=True)
         yield target.model_copy(update={"timeouts": REFERENCE_TIMEOUTS}), StoreObserver(store)

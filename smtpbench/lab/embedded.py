@@ -29,6 +29,7 @@ from smtpbench.lab.workspace import (
     MAILDIR,
     SERVER_NAME,
     USERNAME,
+    UTF8_MAILBOX,
     Workspace,
     server_context,
 )
@@ -52,7 +53,7 @@ class Mailboxes:
         local, _, domain = address.rpartition("@") if "@" in address else (address, "", DOMAIN)
         if domain.lower() != DOMAIN:
             return "550 Relaying denied"
-        if local.lower() not in MAILBOXES:
+        if local.lower() not in (*MAILBOXES, UTF8_MAILBOX):
             return "550 No such mailbox"
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
@@ -64,7 +65,7 @@ class Mailboxes:
         assert isinstance(content, bytes)  # decode_data is off
         sender = _octets(envelope.mail_from or "")
         recipients = tuple(map(_octets, envelope.rcpt_tos))
-        stamp = _stamp(session)
+        stamp = _stamp(session, utf8=envelope.smtp_utf8)
         paths = [path if b"@" in path else path + b"@" + DOMAIN.encode() for path in recipients]
         copies = [
             Copy(MAILDIR, sender, (path,), return_path(sender) + stamp.line(path) + content) for path in paths
@@ -78,13 +79,13 @@ def _octets(address: str) -> bytes:
     return b"" if address == "<>" else address.encode("utf-8", "surrogateescape")
 
 
-def _stamp(session: Session) -> Stamp:
+def _stamp(session: Session, *, utf8: bool) -> Stamp:
     protocol = protocol_token(
         lmtp=False,
         extended=session.extended_smtp,
         tls=session.ssl is not None,
         authenticated=bool(session.authenticated),
-        utf8=False,
+        utf8=utf8,
     )
     client = address_literal(str(session.peer[0] if session.peer else HOST))
     return Stamp(session.host_name or client, client, SERVER_NAME, protocol, secrets.token_hex(8), _now())

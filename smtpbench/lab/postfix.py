@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from smtpbench.lab.private_root import RootedServer, rooted
-from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, Workspace
+from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, UTF8_MAILBOX, Workspace
 from smtpbench.target import Role, Target
 
 _MAIN_CF = Template("""\
@@ -107,9 +107,9 @@ class Postfix(RootedServer):
 
     def configure(self, place: Workspace, ports: Mapping[str, int]) -> None:
         """Write main.cf, master.cf and smtpd.conf."""
-        mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in MAILBOXES)
+        mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in (*MAILBOXES, UTF8_MAILBOX))
         main = _MAIN_CF.substitute(name=SERVER_NAME, domain=DOMAIN, host=HOST, mailboxes=mailboxes)
-        (place.folder / "main.cf").write_text(main, encoding="ascii")
+        (place.folder / "main.cf").write_text(main, encoding="utf-8")
         master = _MASTER_CF.substitute({role: f"{HOST}:{port}" for role, port in ports.items()})
         (place.folder / "master.cf").write_text(master, encoding="ascii")
         (place.folder / "smtpd.conf").write_text(_SMTPD_CONF, encoding="ascii")
@@ -117,7 +117,7 @@ class Postfix(RootedServer):
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """Without saslpasswd2, which an installed Postfix may lack, there is no submission."""
         offered = dict(ports) if ready["auth"] else {Role.MX.value: ports[Role.MX]}
-        return place.target(f"Postfix {ready['version']}", offered)
+        return place.target(f"Postfix {ready['version']}", offered, utf8=True)
 
 
 def postfix() -> AbstractContextManager[Target]:

@@ -26,24 +26,26 @@ class Recipe:
 
 
 @contextmanager
-def _python_server(module: str, name: str) -> Iterator[Target]:
+def _python_server(module: str, name: str, *, utf8: bool = False) -> Iterator[Target]:
     with workspace() as place:
         argv = [sys.executable, "-m", module, str(place.folder)]
         child = Child(argv, log=place.log, within=START_WAIT)
         try:
-            yield place.target(name, child.ready["ports"])
+            yield place.target(name, child.ready["ports"], utf8=utf8)
         finally:
             child.stop()
 
 
 def aiosmtpd() -> AbstractContextManager[Target]:
     """aiosmtpd: mx, submission, submissions."""
-    return _python_server("smtpbench.lab.embedded", f"aiosmtpd {version('aiosmtpd')}")
+    return _python_server("smtpbench.lab.embedded", f"aiosmtpd {version('aiosmtpd')}", utf8=True)
 
 
 def reference() -> AbstractContextManager[Target]:
     """Our strict reference server: mx, submission, submissions, lmtp."""
-    return _python_server("smtpbench.lab.reference", f"smtpbench reference {version('smtpbench-suite')}")
+    return _python_server(
+        "smtpbench.lab.reference", f"smtpbench reference {version('smtpbench-suite')}", utf8=True
+    )
 
 
 RECIPES = {

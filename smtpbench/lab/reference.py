@@ -15,6 +15,7 @@ from smtpbench.lab.workspace import (
     MAILDIR,
     SERVER_NAME,
     USERNAME,
+    UTF8_MAILBOX,
     Workspace,
     server_context,
 )
@@ -43,7 +44,7 @@ async def serve(place: Workspace) -> None:
                 role=role,
                 name=SERVER_NAME,
                 domains=(DOMAIN,),
-                mailboxes=MAILBOXES,
+                mailboxes=(*MAILBOXES, UTF8_MAILBOX),
                 users=users,
                 tls=server_context(place),
                 certificate=place.certificate,

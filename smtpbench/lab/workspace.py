@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 DOMAIN = "example.com"
 SERVER_NAME = "mx.example.com"
 MAILBOXES = ("postmaster", "alice", "bob")
+UTF8_MAILBOX = "δοκιμή"  # "test" in Greek, for servers with SMTPUTF8: no letter of it is ASCII
 USERNAME = "alice"
 MAILDIR = "Maildir"
 
@@ -79,8 +80,11 @@ class Workspace:
         """What the server says on standard error."""
         return self.folder / "log"
 
-    def target(self, name: str, ports: dict[str, int]) -> Target:
-        """The target of a server that listens on `ports` (role → port) and has the usual fixtures."""
+    def target(self, name: str, ports: dict[str, int], *, utf8: bool = False) -> Target:
+        """The target of a server that listens on `ports` (role → port) and has the usual fixtures.
+
+        `utf8`: it has `UTF8_MAILBOX` too.
+        """
         endpoints: dict[Role, Endpoint] = {
             role: Endpoint(host=HOST, port=ports[role], tls=tls)
             for role, tls in TLS_OF_ROLE.items()
@@ -90,7 +94,9 @@ class Workspace:
         return Target(
             name=name,
             endpoints=endpoints,
-            fixtures=FIXTURES,
+            fixtures=FIXTURES.model_copy(
+                update={"utf8_recipient": f"{UTF8_MAILBOX}@{DOMAIN}"} if utf8 else {}
+            ),
             auth=Credentials(username=USERNAME, password_file=self.password_file) if submits else None,
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),

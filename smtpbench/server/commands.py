@@ -272,22 +272,29 @@ class SessionCommands(Dialogue):
 
     def verify(self, command: Command) -> None:
         """Answer VRFY and EXPN."""
-        words = command.argument.split(b" ")
-        utf8 = len(words) > 1 and words[-1].upper() == b"SMTPUTF8"  # RFC 6531 §3.7.4.2
-        name = b" ".join(words[:-1] if utf8 else words)
-        if not name.isascii() and not utf8:
-            self.reply(550, "5.6.7", "A UTF-8 address needs SMTPUTF8")
-            return
+        name, utf8 = self.verify_argument(command.argument)
         domain = self.config.domains[0].encode()
         bare = name.strip(b"<>")
         found = parse_forward_path(b"<" + (bare if b"@" in bare else bare + b"@" + domain) + b">")
         mailbox = self.mailbox_of(found[0]) if found and not found[1] else None
-        if mailbox:
+        if mailbox and not (utf8 or mailbox.isascii()):
+            self.reply(*self.unspeakable(mailbox))
+        elif mailbox:
             self.reply(250, "2.1.5", self.verified(mailbox))
         elif found and not self.is_local(found[0].domain):
             self.reply(252, "2.1.5", "Not a domain of ours: cannot verify")
         else:
             self.reply(550, "5.1.1", "No such mailbox")
+
+    def verify_argument(self, argument: bytes) -> tuple[bytes, bool]:
+        """The name that VRFY or EXPN asks for, and whether the reply may have UTF-8 (RFC 6531 §3.7.4.2)."""
+        name, _, last = argument.rpartition(b" ")
+        utf8 = bool(name) and last.upper() == b"SMTPUTF8" and "SMTPUTF8" in self.config.extensions
+        return (name if utf8 else argument), utf8
+
+    def unspeakable(self, mailbox: str) -> tuple[int, str, str]:
+        """The reply that cannot name a mailbox, for want of the client's leave (RFC 6531 §3.7.4.2)."""
+        return 252, "2.6.8", "The mailbox can only be named to a client that says SMTPUTF8"
 
     def verified(self, mailbox: str) -> str:
         """How a mailbox is named in a 250 (§3.5.1)."""

@@ -43,6 +43,15 @@ def test_every_recipient_gets_the_octets_that_were_sent(target: Target) -> None:
     assert all(message.endswith(MESSAGE) for message in messages)
 
 
+def test_a_mailbox_in_utf8_gets_its_mail(target: Target) -> None:
+    fixtures = target.fixtures
+    with client(target, Role.MX) as connection:
+        connection.sendmail(fixtures.sender, [fixtures.utf8_recipient], MESSAGE, mail_options=["SMTPUTF8"])
+    (message,) = delivered(target)
+    assert b" with UTF8" in message
+    assert f"for <{fixtures.utf8_recipient}>".encode() in message
+
+
 def test_a_message_is_there_before_its_reply(target: Target) -> None:
     with client(target, Role.MX) as connection:
         for count in range(1, 6):

@@ -112,8 +112,19 @@ PROBES = [
     [HELLO, b"AUTH CRAM-MD5 AAAA\r\n"],
     [HELLO, b"MAIL FROM:<a@b> AUTH=<>\r\n"],
 ]  # fmt: skip
+U = "δοκιμή@example.com".encode()
+UTF8_RCPT = b"RCPT TO:<" + U + b">\r\n"
+UTF8_PROBES = [
+    [HELLO, b"VRFY " + U + b"\r\n", b"VRFY alice SMTPUTF8\r\n"],
+    [HELLO, b"MAIL FROM:<a@b> SMTPUTF8=1\r\n"],
+    [HELLO, b"MAIL FROM:<a@b> SMTPUTF8 BODY=8BITMIME\r\n"],
+    [HELLO, b"MAIL FROM:<a\xff@b> SMTPUTF8\r\n"],
+    [HELLO, b"MAIL FROM:<long.local.part@%s> SMTPUTF8\r\n" % b".".join([b"d" * 60] * 4)],
+    [HELLO, b"MAIL FROM:<a@b> SMTPUTF8\r\n" + UTF8_RCPT, b"DATA\r\nX: \xc3\xa9\r\n\r\n.\r\n"],
+    [HELLO + MAIL, UTF8_RCPT, RCPT[:-2] + b" ORCPT=utf-8;a@b\r\n"],
+]
 ROLES = {
-    Role.MX: PROBES,
+    Role.MX: PROBES + UTF8_PROBES,
     Role.SUBMISSION: [[HELLO, MAIL]],
     Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO]],
 }
@@ -128,6 +139,7 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
         auth_in_clear=True,
         tls=tls_context,
         max_recipients=125,
+        mailboxes=("postmaster", "alice", "bob", "δοκιμή"),
     )
     said = [talk.greeting]
     for segment in probe:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpbench.server import ServerConfig
+from smtpbench.server.config import ALL_EXTENSIONS
 from smtpbench.server.dialogue import Close
 from smtpbench.target import Role
 
@@ -337,3 +338,36 @@ def test_a_server_that_takes_no_mail_answers_503_until_quit(new_talk):
     assert talk.codes(HELLO + MAIL + b"NOOP\r\nnonsense\r\n") == [503] * 4
     assert talk.codes(b"QUIT\r\n") == [221]
     assert isinstance(talk.receiver.action, Close)
+
+
+@pytest.mark.parametrize(
+    ("line", "reply"),
+    [
+        ("VRFY δοκιμή", b"252 2.6.8 "),  # RFC 6531 §3.7.4.2: the mailbox is there and cannot be named
+        ("EXPN δοκιμή@example.com", b"252 2.6.8 "),
+        ("VRFY δοκιμή SMTPUTF8", "250 2.1.5 <δοκιμή@example.com>\r\n".encode()),
+        ("VRFY δοκιμή smtputf8", "250 2.1.5 <δοκιμή@example.com>\r\n".encode()),
+        ("VRFY alice SMTPUTF8", b"250 2.1.5 <alice@example.com>\r\n"),
+        ("VRFY δοκιμή SMTPUTF8=1", b"550 5.1.1 "),
+        ("VRFY SMTPUTF8", b"550 5.1.1 "),
+        ("VRFY nobody SMTPUTF8", b"550 5.1.1 "),
+    ],
+)
+def test_a_mailbox_is_named_in_utf8_only_to_who_allows_it(line, reply, new_talk):
+    talk = new_talk(mailboxes=("alice", "δοκιμή"))
+    assert talk.say(line.encode() + b"\r\n").startswith(reply)
+
+
+def test_without_smtputf8_its_parameter_is_a_part_of_the_name(new_talk):
+    talk = new_talk(mailboxes=("alice",), extensions=ALL_EXTENSIONS - {"SMTPUTF8"})
+    assert talk.codes(b"VRFY alice SMTPUTF8\r\n") == [550]
+
+
+def test_a_message_for_a_mailbox_in_utf8(new_talk):
+    talk = new_talk(mailboxes=("δοκιμή",))
+    talk.say("EHLO a\r\nMAIL FROM:<ü@bücher.example> SMTPUTF8\r\nRCPT TO:<δοκιμή@example.com>\r\n".encode())
+    assert talk.codes(b"DATA\r\nx\r\n.\r\n") == [354, 250]
+    (copy,) = talk.stored
+    assert (copy.mailbox, copy.sender.decode()) == ("δοκιμή", "ü@bücher.example")
+    assert b"with UTF8SMTP id " in copy.content
+    assert "for <δοκιμή@example.com>;".encode() in copy.content

@@ -22,7 +22,7 @@ class SyntaxErrorCloses(Receiver):
             self.close()
 
 
-@fault("no-8bitmime", "5321-A-12")
+@fault("no-8bitmime", "5321-A-12", "6531-2")
 class No8BitMime(Receiver):
     """8BITMIME is not offered."""
 

@@ -279,7 +279,7 @@ class BodyParameterUnchecked(_Repaired):
     pattern = rb"(?i) BODY=[!-~]*"
 
 
-@fault("non-ascii-envelope-accepted", "5321-A-10", "6531-6")
+@fault("non-ascii-envelope-accepted", "5321-A-10", "6531-6", "6531-7")
 class NonAsciiEnvelopeAccepted(Receiver):
     """UTF-8 in a path is accepted without SMTPUTF8."""
 
