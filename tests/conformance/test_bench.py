@@ -367,9 +367,7 @@ async def test_what_is_no_utf8_is_an_anomaly_whatever_the_command_allowed(
         def do_noop(self, command: Command) -> None:
             self.output.append(b"250 2.0.0 d\xe9j\xe0\r\n")
 
-    server = Server()
-    server.receiver_class = Latin1
-    async with server:
+    async with Server(receiver=Latin1) as server:
         target = Target(endpoints={Role.MX: Endpoint(port=server.port)}, timeouts=REFERENCE_TIMEOUTS)
         bench = Bench(catalogue, await survey(target, observable=False))
         await bench.run(asking(noop_in_latin_1))
