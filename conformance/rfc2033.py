@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from smtpbench.conformance import (
+    DELIVERED,
     ENDPOINT,
     RECIPIENT,
     SECOND_RECIPIENT,
     Answer,
+    Delivery,
     Expectation,
     Observation,
     Peer,
     Role,
     Untested,
     all_of,
+    any_reply,
     case,
     closed,
     codes,
@@ -89,3 +92,43 @@ async def pipelining_and_enhanced_codes_are_offered(peer: Peer) -> Observation:
         lambda seen: {"PIPELINING", "ENHANCEDSTATUSCODES"} <= set(seen.split()),
     )
     return expect(" ".join(await peer.until_ready()), both)
+
+
+@case("2033-2", needs=[LMTP], broken_by="lhlo-without-extensions")
+async def lhlo_lists_the_extensions(peer: Peer) -> Observation:
+    """LHLO is answered 250 with the extensions, as EHLO is in SMTP."""
+    answer = await peer.ehlo()
+    listed: Expectation[Answer] = that("a list of extensions", lambda answer: len(answer.lines) > 1)
+    return expect(answer, codes(250) & listed, untested=severity(4))
+
+
+@case("2033-6", needs=[LMTP, RECIPIENT, SECOND_RECIPIENT, DELIVERED], broken_by="lmtp-second-copy-lost")
+async def each_positive_reply_stands_for_a_copy(peer: Peer) -> Observation:
+    """As many copies are delivered as recipients got a positive reply after the end of data."""
+    await peer.until_rcpt(peer.recipient, peer.second_recipient)
+    await peer.until_data()
+    await peer.send(peer.marked_body(b"text\r\n"))
+    delivery = await peer.delivery(b".\r\n", recipients=2)
+    positive = sum(reply.severity == 2 for reply in delivery.replies[:2])
+    if not positive:
+        raise Untested("no recipient got a positive reply", str(delivery))
+    copies: Expectation[Delivery] = that(f"{positive} delivered", lambda seen: seen.arrived == positive)
+    return expect(delivery, copies)
+
+
+@case("2033-8", needs=[LMTP, RECIPIENT, SECOND_RECIPIENT], broken_by="lmtp-chunk-answered-for-each")
+async def a_chunk_that_is_not_the_last_gets_one_reply(peer: Peer) -> Observation:
+    """BDAT without LAST is answered once, though there are two recipients."""
+    if "CHUNKING" not in await peer.until_ready():
+        raise Untested("CHUNKING is not offered")
+    await peer.until_rcpt(peer.recipient, peer.second_recipient)
+    content = peer.marked_body(b"text\r\n")
+    answer = await replies_to(peer, b"BDAT %d\r\n" % len(content) + content, 1)
+    return expect(answer, sequence(any_reply))
+
+
+@case("2033-10", needs=[LMTP], broken_by="lmtp-without-8bitmime")
+async def eight_bit_content_is_offered(peer: Peer) -> Observation:
+    """LHLO lists 8BITMIME."""
+    listed: Expectation[str] = that("8BITMIME", lambda seen: "8BITMIME" in seen.split())
+    return expect(" ".join(await peer.until_ready()), listed)

@@ -67,7 +67,7 @@ async def codes_after_helo(peer: Peer) -> Observation:
     return expect(await peer.command(b"RSET"), coded)
 
 
-@case("2034-2", needs=[ENHANCED, RECIPIENT])
+@case("2034-2", needs=[ENHANCED, RECIPIENT], broken_by="data-354-with-enhanced-code")
 async def no_code_in_a_354(peer: Peer) -> Observation:
     """The 354 to DATA has no enhanced status code."""
     await peer.until_rcpt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from smtpbench.conformance import (
     DELIVERED,
     EXTENSION,
+    NO_EXTENSION,
     RECIPIENT,
     UNKNOWN_RECIPIENT,
     Answer,
@@ -12,18 +13,37 @@ from smtpbench.conformance import (
     Observation,
     Peer,
     Untested,
+    all_of,
     any_reply,
     case,
     codes,
     expect,
     nothing_delivered,
+    put_off,
     sequence,
     severity,
+    silence,
     that,
 )
 
 PIPELINING = EXTENSION("PIPELINING")
 AFTER = "rfc5321.data.end-of-data-gets-one-reply"
+LARGE = 64 * 1024  # octets of a group that no buffer is likely to hold at once
+
+ended_with_421: Expectation[Answer] = that(
+    "421 and the connection closed",
+    lambda answer: answer.closed and bool(answer.replies) and answer.replies[-1].code == 421,
+)
+
+
+class Counted(Answer):
+    """Many replies, of which the report gives the number and the last."""
+
+    @property
+    def seen(self) -> str:
+        """How many replies, and how it ended."""
+        last = Answer(b"", self.replies[-1:], self.ending, self.waited)
+        return f"{len(self.replies)} replies, the last of them {last}"
 
 
 def mail(peer: Peer) -> bytes:
@@ -43,7 +63,7 @@ def known(answer: Answer) -> Answer:
     return answer
 
 
-@case("2920-10", needs=[PIPELINING])
+@case("2920-10", needs=[PIPELINING], broken_by="pipelining-keyword-with-number")
 async def keyword_has_no_parameter(peer: Peer) -> Observation:
     """The PIPELINING keyword stands alone."""
     values = (await peer.until_ready())["PIPELINING"]
@@ -78,7 +98,11 @@ async def data_without_a_recipient_is_refused(peer: Peer) -> Observation:
     return expect(answer, sequence(severity(5), severity(5)))
 
 
-@case("2920-3", needs=[PIPELINING, UNKNOWN_RECIPIENT, DELIVERED])
+@case(
+    "2920-3",
+    needs=[PIPELINING, UNKNOWN_RECIPIENT, DELIVERED],
+    broken_by="message-for-nobody-is-delivered",
+)
 async def nothing_is_sent_for_no_recipient(peer: Peer) -> Observation:
     """An empty message after a DATA that was let in without a recipient goes to nobody."""
     domain = peer.sender.rpartition("@")[2]
@@ -134,3 +158,50 @@ async def quit_behind_the_end_of_data(peer: Peer) -> Observation:
     await peer.until_data()
     await peer.send(peer.marked_body(b"text\r\n") + b".\r\nQUIT\r\n")
     return expect(await peer.until_closed(), sequence(severity(2, 4, 5), any_reply))
+
+
+@case("2920-7", needs=[PIPELINING, RECIPIENT], broken_by="group-expects-data")
+async def nothing_is_assumed_of_what_comes_next(peer: Peer) -> Observation:
+    """After a group of MAIL and RCPT any command may follow, and nothing is said before it comes."""
+    await peer.until_allowed()
+    group = known(await peer.pipeline(mail(peer), rcpt(peer.recipient)))
+    if [reply.severity for reply in group.replies] != [2, 2]:
+        raise Untested("the transaction was not accepted", str(group))
+    early = await peer.settle()
+    return all_of(
+        expect(early, silence),
+        expect(await peer.command(b"RSET"), codes(250), untested=put_off),
+        expect(await peer.command(b"NOOP"), codes(250), untested=put_off),
+    )
+
+
+@case("2920-11", needs=[NO_EXTENSION("PIPELINING"), RECIPIENT])
+async def group_where_none_is_offered(peer: Peer) -> Observation:
+    """Commands that come in a group although PIPELINING is not offered: answered in order, or not."""
+    await peer.until_allowed()
+    answer = await peer.pipeline(mail(peer), rcpt(peer.recipient), b"RSET")
+    in_order = sequence(any_reply, any_reply, any_reply)
+    return expect(answer, in_order, choice=that("fewer replies, or a close", lambda answer: True))
+
+
+@case("2920-12", needs=[PIPELINING, EXTENSION("HELP")], broken_by="help-line-by-line-in-a-group")
+async def reply_of_several_lines_inside_a_group(peer: Peer) -> Observation:
+    """HELP in a group has one reply, whose last line alone has no hyphen after the code."""
+    await peer.until_ready()
+    await peer.send(b"HELP\r\nNOOP\r\nRSET\r\n")
+    answer = await peer.read(3)
+    more = await peer.settle()
+    whole = Answer(b"", answer.replies + more.replies, answer.ending)
+    return expect(whole, sequence(any_reply, codes(250), codes(250)), untested=put_off)
+
+
+@case("2920-13", needs=[PIPELINING, RECIPIENT], broken_by="group-cut-at-32k")
+async def no_command_of_a_large_group_is_lost(peer: Peer) -> Observation:
+    """Every command of a group of more than 64 KiB is answered, accepted or not."""
+    await peer.until_mail()
+    line = rcpt(peer.recipient)
+    number = LARGE // (len(line) + 2) + 1
+    answer = await peer.pipeline(*[line] * number)
+    every: Expectation[Answer] = that(f"{number} replies", lambda answer: len(answer.replies) == number)
+    seen = Counted(b"", answer.replies, answer.ending, answer.waited)
+    return expect(seen, every, stricter=ended_with_421)

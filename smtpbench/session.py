@@ -315,8 +315,11 @@ class Session:
             await self.begin_tls()
         return reply
 
-    async def begin_tls(self) -> None:
-        """Shake hands now. Raises TlsFailed or DeadlineExceeded; octets still unread are kept as they are."""
+    async def begin_tls(self, context: ssl.SSLContext | None = None) -> None:
+        """Shake hands now, with `context` in place of the target's own (`tls_context`).
+
+        Raises TlsFailed or DeadlineExceeded; octets still unread are kept as they are.
+        """
         begin = time.perf_counter_ns()
         name = self._tls.server_name or self.endpoint.host
         loop = asyncio.get_running_loop()
@@ -324,7 +327,10 @@ class Session:
         try:
             async with asyncio.timeout(self.timeouts.connect):
                 transport = await loop.start_tls(
-                    self._incoming.transport, self._incoming, tls_context(self._tls), server_hostname=name
+                    self._incoming.transport,
+                    self._incoming,
+                    context or tls_context(self._tls),
+                    server_hostname=name,
                 )
         except TimeoutError:
             raise DeadlineExceeded(

@@ -186,12 +186,14 @@ def _folder(parts: SplitResult) -> str:
 
 
 class Timeouts(_Strict):
-    """Waits in seconds. ``quiet`` is how long a silence must last to count as one."""
+    """Waits in seconds. ``quiet`` is how long a silence must last to count as one, ``idle`` how long a client
+    is silent in `--slow` cases where a server must bear it (RFC 5321 §4.5.3.2.7 asks for five minutes)."""
 
     connect: Annotated[float, Field(gt=0, le=600)] = 10.0
     reply: Annotated[float, Field(gt=0, le=600)] = 10.0
     delivery: Annotated[float, Field(gt=0, le=3600)] = 15.0
     quiet: Annotated[float, Field(gt=0, le=60)] = 0.3
+    idle: Annotated[float, Field(gt=0, le=600)] = 295.0
 
 
 class Target(_Strict):

@@ -116,7 +116,7 @@ async def reached_by(peer: Peer, mailbox: bytes) -> Observation:
     return expect(taken(await send_now(peer)), some_message)
 
 
-@case("5321-A-8", needs=NEEDS, after=AFTER)
+@case("5321-A-8", needs=NEEDS, after=AFTER, broken_by="return-path-lowered")
 async def case_of_the_sender_is_kept(peer: Peer) -> Observation:
     """Upper and lower case of the sender's local-part are kept in Return-Path."""
     local, domain = (part.decode() for part in parts(peer.sender))

@@ -16,6 +16,7 @@ from smtpbench.conformance import (
     Role,
     Untested,
     all_of,
+    any_reply,
     case,
     codes,
     expect,
@@ -23,6 +24,7 @@ from smtpbench.conformance import (
     near,
     put_off,
     severity,
+    text_matches,
     that,
 )
 
@@ -182,3 +184,16 @@ async def relaying_is_declined_with_550(peer: Peer) -> Observation:
         raise Untested("a submission server relays for its users")
     answer = await instead_of_rcpt(peer, f"RCPT TO:<{peer.foreign_recipient}>".encode())
     return expect(answer, codes(550), choice=ACCEPTED, near=severity(5), untested=put_off)
+
+
+@case("5321-C-43", needs=[RECIPIENT])
+async def forwarding_replies_name_the_new_path(peer: Peer) -> Observation:
+    """A 251 or 551 names the address that it speaks of in angle brackets."""
+    await peer.until_mail()
+    known = (peer.fixtures.recipient, peer.fixtures.second_recipient, peer.fixtures.unknown_recipient)
+    answers = [await peer.command(f"RCPT TO:<{address}>".encode()) for address in known if address]
+    moved = next((answer for answer in answers if answer.code in (251, 551)), None)
+    if moved is None:
+        raise Untested("no recipient was answered 251 or 551", " · ".join(map(str, answers)))
+    named = text_matches(rb"[^<]*<[^<>\s]+@[^<>\s]+>", "a path in angle brackets")
+    return expect(moved, named, choice=any_reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 from dataclasses import dataclass, field, replace
 
 from smtpbench.conformance.answer import Answer, Ending
@@ -198,10 +199,13 @@ class Conversation:
             self._ready = False
         return Answer(b"STARTTLS", (reply,))
 
-    async def handshake(self) -> bool:
-        """Begin TLS after a 220 to a STARTTLS that was sent as octets; whether it succeeded."""
+    async def handshake(self, context: ssl.SSLContext | None = None) -> bool:
+        """Begin TLS after a 220 to a STARTTLS that was sent as octets; whether it succeeded.
+
+        `context` takes the place of the target's own, for other versions or an unchecked certificate.
+        """
         try:
-            await self.session.begin_tls()
+            await self.session.begin_tls(context)
         except (TlsFailed, DeadlineExceeded):
             return False
         self._ready = False

@@ -214,7 +214,7 @@ async def run_fault(
     try:
         chosen = (fault,) if fault else ()
         async with reference(place, *chosen, takes_no_mail=profile.takes_no_mail) as (target, observer):
-            facts = await survey(target, observable=True, main=profile.endpoint)
+            facts = await survey(target, observable=True, slow=True, main=profile.endpoint)
             bench = Bench(catalogue, facts, observer)
             await _run_all(bench, cases)
     except SmtpbenchError as error:

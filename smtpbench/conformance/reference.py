@@ -49,7 +49,8 @@ OWNERS_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
 # reply after half a second, even with busy cores; and a case asks twice before it believes in one.
-REFERENCE_TIMEOUTS = Timeouts(connect=5.0, reply=0.5, delivery=0.5, quiet=0.05)
+REFERENCE_TIMEOUTS = Timeouts(connect=5.0, reply=0.5, delivery=0.5, quiet=0.05, idle=0.4)
+MAX_SIZE = 256 * 1024  # octets: §4.5.3.1.7 asks for 64 KiB, and to go beyond it costs little
 
 
 class StoreObserver:
@@ -111,6 +112,7 @@ async def reference(
                 max_transactions=MAX_TRANSACTIONS,
                 max_hold=MAX_HOLD,
                 owners_since=dict.fromkeys(MAILBOXES, OWNERS_SINCE),
+                max_size=MAX_SIZE,
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port

@@ -338,6 +338,10 @@ class Receiver(Extensions, Reporting):
 
     # the end of the connection
 
+    def idle_limit(self) -> float:
+        """Seconds of silence after which the client is cut off, as of now (§4.5.3.2)."""
+        return self.config.idle_timeout
+
     def timed_out(self) -> bytes:
         """§4.5.3.2: say 421 to a client that was silent for too long."""
         return self._goodbye("4.4.2", "Timeout, closing connection")

@@ -154,8 +154,8 @@ class Connection(asyncio.Protocol):
         self._receiver.tls_unique = _tls_unique(transport)
         self._server.connections.add(self)
         self._last_input = self._loop.time()
-        self._timer = self._loop.call_later(self._server.config.idle_timeout, self._check_idle)
         self._send(self._receiver.greeting())
+        self._watch_idleness()
         self._act()
 
     def data_received(self, data: bytes) -> None:
@@ -167,6 +167,7 @@ class Connection(asyncio.Protocol):
         if self._busy and len(self._receiver.input) > MAX_AHEAD:
             self._transport.pause_reading()
         self._act()
+        self._watch_idleness()
 
     def pause_writing(self) -> None:
         """The client does not read: stop reading from it, so that memory stays bounded."""
@@ -273,10 +274,24 @@ class Connection(asyncio.Protocol):
 
     # time and the end
 
+    def _watch_idleness(self) -> None:
+        """Look again when the silence that is allowed now would be over; sooner than planned if need be."""
+        if self._receiver is None:
+            return
+        due = self._last_input + self._receiver.idle_limit()
+        if self._timer is None or self._timer.cancelled() or due < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._check_idle)
+
     def _check_idle(self) -> None:
-        limit = self._server.config.idle_timeout
+        self._timer = None
+        receiver = self._receiver
+        if receiver is None:
+            return
+        limit = receiver.idle_limit()
         remaining = limit - (self._loop.time() - self._last_input)
-        if remaining <= 0 and self._receiver is not None and self._receiver.action is None:
+        if remaining <= 0 and receiver.action is None:
             self._part(Receiver.timed_out)
         else:
             self._timer = self._loop.call_later(remaining if remaining > 0 else limit, self._check_idle)

@@ -111,6 +111,24 @@ PROBES = [
     [HELLO, b"AUTH PLAIN\r\n", b"AGFs!aWNlAHNlY3JldA==\r\n"],
     [HELLO, b"AUTH CRAM-MD5 AAAA\r\n"],
     [HELLO, b"MAIL FROM:<a@b> AUTH=<>\r\n"],
+    [HELLO, b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", b"STARTTLS\r\n", HELLO + b"AUTH PLAIN\r\n"],
+    [BEGIN, b"BDAT 1\r\nx", b"RSET\r\n", MAIL + RCPT + b"BDAT 1 LAST\r\ny"],
+    [BEGIN, b"BDAT 1\r\nxDATA\r\n.\r\n"],
+    [BEGIN, b"BDAT 1\r\nxBDAT 0 LAST\r\n"],
+    [BEGIN, b"BDAT\r\n"],
+    [BEGIN, b"BDAT 12\r\na\n.\nNOOP\r\nxx"],
+    [HELLO + b"MAIL FROM:<a@b> BODY=BINARYMIME\r\n" + RCPT + b"DATA\r\n", b".\r\n"],
+    [HELLO + b"MAIL FROM:<a@b> BODY=7BIT\r\n"],
+    [HELLO + b"MAIL FROM:<a@b> BODY=7BIT BODY=7BIT\r\n"],
+    [HELLO + b"MAIL FROM:<a@b> SIZE=120000\r\n"],
+    [HELLO, b"MAIL FROM:<" + b"a" * 60 + b"@" + b"d." * 80 + b"d" + b"> SIZE=" + b"0" * 40 + b"\r\n"],
+    [HELLO, MAIL + RCPT, b"RSET\r\n"],
+    [HELLO, b"HELP\r\nNOOP\r\n"],
+    [HELLO + b"MAIL FROM:<a@b> SIZE=7\r\n" + RCPT + b"DATA\r\nx ~ y\r\n.\r\n"],
+    [HELLO + b"MAIL FROM:<A@b>\r\n" + RCPT + b"DATA\r\nx\r\n.\r\n"],
+    [BEGIN + b"DATA\r\n", b"Subject"],
+    [BEGIN + b"DATA\r\n", b"..\r\n" * 40_000 + b".\r\n"],
+    [BEGIN + b"DATA\r\n", b"..\r\n" * 44_000 + b".\r\n"],
 ]  # fmt: skip
 U = "δοκιμή@example.com".encode()
 UTF8_RCPT = b"RCPT TO:<" + U + b">\r\n"
@@ -123,10 +141,15 @@ UTF8_PROBES = [
     [HELLO, b"MAIL FROM:<a@b> SMTPUTF8\r\n" + UTF8_RCPT, b"DATA\r\nX: \xc3\xa9\r\n\r\n.\r\n"],
     [HELLO + MAIL, UTF8_RCPT, RCPT[:-2] + b" ORCPT=utf-8;a@b\r\n"],
 ]
+LMTP_PROBE = [
+    b"LHLO a\r\n" + MAIL + RCPT + b"RCPT TO:<bob@example.com>\r\n",
+    b"BDAT 1\r\nxBDAT 1 LAST\r\ny",
+]
 ROLES = {
-    Role.MX: PROBES + UTF8_PROBES,
-    Role.SUBMISSION: [[HELLO, MAIL]],
-    Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO]],
+    Role.MX: UTF8_PROBES + PROBES,
+    Role.SUBMISSION: [[HELLO, MAIL], [HELLO, b"RSET\r\n"]],
+    Role.SUBMISSIONS: [[HELLO, MAIL]],
+    Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO], LMTP_PROBE],
 }
 
 
@@ -136,16 +159,17 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
         receiver_class,
         role=role,
         users={"alice": "secret"},
-        auth_in_clear=True,
-        tls=tls_context,
+        auth_in_clear=role is not Role.SUBMISSION,
+        tls=tls_context(),
         max_recipients=125,
         mailboxes=("postmaster", "alice", "bob", "δοκιμή"),
+        max_size=130_000,
     )
-    said = [talk.greeting]
+    said = [talk.greeting, talk.receiver.config.tls.minimum_version]
     for segment in probe:
         if isinstance(talk.receiver.action, Close):
             break
-        said.append(talk.say(segment))
+        said += [talk.say(segment), talk.receiver.idle_limit()]
         if isinstance(talk.receiver.action, StartTls):
             said.append(talk.receiver.tls_started())
     closed = isinstance(talk.receiver.action, Close)
@@ -157,10 +181,10 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
 
 @pytest.fixture(scope="module")
 def tls_context():
-    """Stands for a TLS context: a receiver only asks whether there is one."""
+    """Makes TLS contexts without a certificate: a receiver shakes no hands."""
     import ssl
 
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a new one: a fault may change it
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import trustme
 from smtpbench.errors import UsageError
 from smtpbench.server import MaildirStore, NullStore, Server, ServerConfig
 from smtpbench.server import store as store_module
+from smtpbench.server.receiver import Receiver
 from smtpbench.target import Role
+from smtpbench.wire.state import State
 
 WAIT = 10.0
 HELLO = b"EHLO client.example.org\r\n"
@@ -251,5 +253,24 @@ async def test_faults_over_the_wire():
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         async with asyncio.timeout(WAIT):
             assert (await reader.read()).startswith(b"554 ")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_limit_of_silence_is_that_of_the_moment() -> None:
+    class Hasty(Receiver):
+        """Patient until the first command, and not after it."""
+
+        def idle_limit(self) -> float:
+            return 0.01 if self.state is State.READY else 60.0
+
+    async with Server(ServerConfig()) as server:
+        server.receiver_class = Hasty
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await reader.readline()
+        writer.write(b"HELO client.example.org\r\n")
+        said = await asyncio.wait_for(reader.read(), 5.0)
+        assert said.startswith(b"250 ")
+        assert b"\r\n421 4.4.2 " in said
         writer.close()
         await writer.wait_closed()
