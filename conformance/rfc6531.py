@@ -225,7 +225,7 @@ async def parameter_accepted(peer: Peer, verb: bytes) -> Observation:
     plain = await peer.command(line)
     if plain.severity != 2:
         raise Untested(f"{verb.decode()} of the recipient has no positive answer", str(plain))
-    answer = await peer.command(line + b" SMTPUTF8", utf8=True)
+    answer = await peer.command(line + b" SMTPUTF8")
     return expect(answer, codes(plain.code), near=severity(2), untested=put_off)
 
 
@@ -246,8 +246,7 @@ async def vrfy_without_the_parameter_is_answered_in_ascii(peer: Peer) -> Observa
     """VRFY and EXPN of a UTF-8 mailbox have no UTF-8 in their replies, unless SMTPUTF8 allowed it."""
     await peer.until_allowed()
     name = peer.utf8_recipient.encode()
-    # utf8: UTF-8 in these replies is judged here, and not once more by the rule for all replies.
-    answers = [await peer.command(verb + b" " + name, utf8=True) for verb in (b"VRFY", b"EXPN")]
+    answers = [await peer.command(verb + b" " + name) for verb in (b"VRFY", b"EXPN")]
     there = [answer for answer in answers if answer.code not in (500, 502)]
     if not there:
         raise Untested("neither VRFY nor EXPN is there", str(answers[0]))
@@ -259,7 +258,7 @@ async def new_address_is_given_in_ascii(peer: Peer) -> Observation:
     """A 251 or 551 in a transaction without SMTPUTF8 gives no mailbox outside ASCII."""
     await peer.until_mail()
     lines = [b"RCPT TO:<%s>" % name.encode() for name in (peer.unknown_recipient, peer.recipient)]
-    answers = [await peer.command(line, utf8=True) for line in lines]
+    answers = [await peer.command(line) for line in lines]
     moved = [answer for answer in answers if answer.code in (251, 551)]
     if not moved:
         raise Untested("no recipient here is answered 251 or 551", "; ".join(map(str, answers)))

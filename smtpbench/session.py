@@ -13,10 +13,10 @@ import errno
 import os
 import ssl
 import time
-from collections import deque
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import Self
 
+from smtpbench._incoming import MAX_QUEUED, Incoming
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, TlsFailed, Unreachable
 from smtpbench.target import Endpoint, Timeouts, Tls
 from smtpbench.transcript import Transcript
@@ -24,9 +24,9 @@ from smtpbench.wire import sasl
 from smtpbench.wire.commands import CRLF
 from smtpbench.wire.content import dot_stuff
 from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions, parse_extensions
-from smtpbench.wire.replies import Reply, ReplyParser, escape
+from smtpbench.wire.replies import Reply, escape
+from smtpbench.witness import Witness
 
-MAX_QUEUED = 20_000  # replies held unread; a server that floods us is not read further
 MAX_AUTH_STEPS = 10  # no mechanism needs more than 4
 REDACTED = b"<redacted>"
 
@@ -43,67 +43,6 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-class _Incoming(asyncio.Protocol):
-    """Collects replies as they come and wakes whoever waits."""
-
-    def __init__(self, transcript: Transcript | None) -> None:
-        self.parser = ReplyParser()
-        self.replies: deque[tuple[Reply, int]] = deque()  # with perf_counter_ns of their last octet
-        self.eof = False
-        self.reset = False
-        self.closed = False
-        self.transport: asyncio.Transport | None = None
-        self._transcript = transcript
-        self._changed = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-
-    def data_received(self, data: bytes) -> None:
-        now = time.perf_counter_ns()
-        if self._transcript is not None:
-            self._transcript.add("server", data)
-        self.replies.extend((reply, now) for reply in self.parser.feed(data))
-        if self.transport and (self.parser.overflowed or len(self.replies) > MAX_QUEUED):
-            self.transport.pause_reading()
-        self._changed.set()
-
-    def eof_received(self) -> bool:
-        self.eof = True
-        self._note("server closed")
-        self._changed.set()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.eof = self.closed = True
-        if isinstance(exc, ConnectionResetError):
-            self.reset = True
-            self._note("server reset the connection")
-        self._changed.set()
-        self._writable.set()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def _note(self, text: str) -> None:
-        if self._transcript is not None:
-            self._transcript.add_note(text)
-
-    async def change(self) -> None:
-        """Wait until something comes: octets, a reply, the end."""
-        self._changed.clear()
-        await self._changed.wait()
-
-    async def drained(self) -> None:
-        """Wait until the write buffer is below its high-water mark."""
-        await self._writable.wait()
-
-
 class Session:
     """A connection to one endpoint. Make it with `open`, end it with `quit`, `close` or `abort`.
 
@@ -112,7 +51,12 @@ class Session:
     """
 
     def __init__(
-        self, endpoint: Endpoint, tls: Tls, timeouts: Timeouts, transcript: Transcript | None
+        self,
+        endpoint: Endpoint,
+        tls: Tls,
+        timeouts: Timeouts,
+        transcript: Transcript | None,
+        witness: Witness | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.timeouts = timeouts
@@ -120,9 +64,8 @@ class Session:
         self.extensions: Extensions = NO_EXTENSIONS
         self.tls_active = False
         self.phases: dict[str, int] = {}
-        self.replies_seen: list[Reply] = []
         self._tls = tls
-        self._incoming = _Incoming(transcript)
+        self._incoming = Incoming(transcript, witness)
         self._challenged = False  # the last reply was a 334: what we say next is secret
 
     @classmethod
@@ -133,12 +76,14 @@ class Session:
         tls: Tls | None = None,
         timeouts: Timeouts | None = None,
         transcript: Transcript | None = None,
+        witness: Witness | None = None,
     ) -> Self:
         """Connect, and shake hands where TLS is implicit. The greeting is not read yet.
 
+        `witness` sees all that is said on the connection.
         Raises Unreachable, TlsFailed or DeadlineExceeded.
         """
-        session = cls(endpoint, tls or Tls(), timeouts or Timeouts(), transcript)
+        session = cls(endpoint, tls or Tls(), timeouts or Timeouts(), transcript, witness)
         begin = time.perf_counter_ns()
         await session._connect()
         session.phases["connect"] = time.perf_counter_ns() - begin
@@ -190,8 +135,11 @@ class Session:
         transport = self._incoming.transport
         if transport is None or self._incoming.closed or transport.is_closing():
             raise ConnectionLost(f"{self.where}: the server closed the connection before we could write")
+        witness, shown = self._incoming.witness, self._shown(data, secret)
         if self.transcript is not None:
-            self.transcript.add("client", self._shown(data, secret))
+            self.transcript.add("client", shown)
+        if witness is not None:
+            witness.sent(data, shown)
         self._challenged = False
         transport.write(data)
         try:
@@ -242,7 +190,6 @@ class Session:
             incoming.transport.resume_reading()
         reply, when = incoming.replies.popleft()
         self._challenged = reply.code == 334
-        self.replies_seen.append(reply)
         return reply, when
 
     def _partial(self) -> str:
@@ -346,6 +293,8 @@ class Session:
         self.phases["tls"] = time.perf_counter_ns() - begin
         if self.transcript is not None:
             self.transcript.add_note("TLS begun")
+        if self._incoming.witness is not None:
+            self._incoming.witness.tls_begun()
 
     # AUTH
 
@@ -384,12 +333,14 @@ class Session:
     async def close(self) -> None:
         """Close our side, with TLS's closing alert where TLS is active; returns at once."""
         transport = self._incoming.transport
+        self._incoming.leave()
         if transport is not None and not transport.is_closing():
             transport.close()
         await asyncio.sleep(0)
 
     def abort(self) -> None:
         """Drop the connection without a goodbye."""
+        self._incoming.leave()
         if self._incoming.transport is not None:
             self._incoming.transport.abort()
 

@@ -29,8 +29,7 @@ AUTH done where it must be) · `until_mail` (MAIL accepted) · `until_rcpt` (RCP
 (354). Each does what is still missing and raises `Untested` if refused. A case about what comes earlier
 uses `connect()` (greeting), `ehlo()`, `helo()`.
 
-**Doing it.** `command(line)` one line, one reply (`utf8=True`: UTF-8 in it breaks no
-grammar) · `pipeline(*lines)` one write, as many replies ·
+**Doing it.** `command(line)` one line, one reply · `pipeline(*lines)` one write, as many replies ·
 `probe(octets)` exactly these octets, and whatever comes until it is quiet (where silence is a good
 answer) · `send(octets)` then `read(n)` · `settle()` replies nobody asked for · `until_closed()` ·
 `starttls()`, `handshake()`, `auth()`, `content(message)`. `new_session()` for a second connection;

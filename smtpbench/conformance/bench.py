@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.cases import Case
@@ -19,8 +20,9 @@ from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
 from smtpbench.delivery.observers import Observer
 from smtpbench.errors import SessionError
 from smtpbench.target import Role
-from smtpbench.transcript import Transcript
-from smtpbench.wire.replies import Reply, escape
+from smtpbench.transcript import Entry, Transcript
+from smtpbench.wire.replies import escape
+from smtpbench.witness import Witness, Witnessed
 
 ATTEMPTS = 2  # a close or a silence counts only if it happens again
 TRANSCRIPT_OCTETS = 8_192  # kept per case: all of a usual one, and a report of 200 cases stays below 2 MB
@@ -29,11 +31,27 @@ BROKEN = frozenset({Outcome.VIOLATES, Outcome.UNTESTED})  # an error of ours cou
 
 
 @dataclass(frozen=True)
-class SeenReply:
-    """A reply, and the case in which it came."""
+class SeenBreach:
+    """A breach of what holds in every session, and the case and the session (a number) it was seen in."""
 
     case: str
-    reply: Reply
+    session: int
+    witnessed: Witnessed
+
+
+@dataclass
+class Seen:
+    """All that was witnessed in the sessions of a run."""
+
+    replies: int = 0
+    sessions: int = 0
+    breaches: list[SeenBreach] = field(default_factory=list)
+
+    def add(self, case: str, witness: Witness) -> None:
+        """One more session, which is over."""
+        self.replies += witness.replies
+        self.sessions += 1
+        self.breaches += [SeenBreach(case, self.sessions, breach) for breach in witness.breaches]
 
 
 @dataclass
@@ -46,7 +64,7 @@ class Bench:
     spec: str = ""  # the target and its options as on the command line, for the `repro` line
     results: dict[str, CaseResult] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    replies: list[SeenReply] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
 
     async def run(self, case: Case) -> CaseResult:
         """Run `case` and keep its result. Never raises for what the case or the target does."""
@@ -59,10 +77,7 @@ class Bench:
             observation, error = await self._attempts(case, transcript)
         result = self._result(case, observation, error)
         result.duration_s = round(time.perf_counter() - begin, 6)
-        result.transcript = [
-            TranscriptLine(t_s=round(entry.t_s, 6), **{"from": entry.sender}, bytes=escape(entry.data))
-            for entry in transcript.entries
-        ]
+        result.transcript = lines(transcript.entries)
         self.results[case.id] = result
         self.outcomes[case.id] = observation.outcome
         return result
@@ -109,7 +124,8 @@ class Bench:
                 return await case.function(peer)
         finally:
             await peer.close()
-            self.replies += [SeenReply(case.id, reply) for reply in around.replies]
+            for witness in around.witnesses:
+                self.seen.add(case.id, witness)
 
     def _deadline(self, case: Case) -> float:
         return (
@@ -136,6 +152,14 @@ class Bench:
             reason=error or observation.reason,
             repro=rerun(self.spec, case.id),
         )
+
+
+def lines(entries: Iterable[Entry]) -> list[TranscriptLine]:
+    """A wire log as the report has it."""
+    return [
+        TranscriptLine(t_s=round(entry.t_s, 6), **{"from": entry.sender}, bytes=escape(entry.data))
+        for entry in entries
+    ]
 
 
 def command_words(spec: str, endpoint: Role | None, seed: int = 0) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.needs import Facts
@@ -15,7 +15,8 @@ from smtpbench.target import Endpoint, Fixtures, Role, Target
 from smtpbench.transcript import Transcript
 from smtpbench.wire.commands import CRLF
 from smtpbench.wire.ehlo import Extensions
-from smtpbench.wire.replies import Anomaly, Reply
+from smtpbench.wire.replies import Reply
+from smtpbench.witness import Witness
 
 MAX_STRAY = 1_000  # replies collected from one probe; more says nothing new
 
@@ -36,8 +37,7 @@ class Surroundings:
     last_attempt: bool = True
     marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
     sessions: list[Session] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
-    utf8_allowed: list[Reply] = field(default_factory=list)  # those in which SMTPUTF8 allows UTF-8
+    witnesses: list[Witness] = field(default_factory=list)  # of all sessions, closed ones too
 
 
 class Conversation:
@@ -110,21 +110,19 @@ class Conversation:
             tls=target.tls,
             timeouts=target.timeouts,
             transcript=self._around.transcript,
+            witness=self._witness(),
         )
         self._around.sessions.append(self._session)
 
-    async def command(
-        self, line: bytes, *, timeout: float | None = None, extra: bool = False, utf8: bool = False
-    ) -> Answer:
-        """Send `line` and CRLF, read one reply. With `extra`, also what follows within `timeouts.quiet`.
+    def _witness(self) -> Witness:
+        witness = Witness(lmtp=self._around.role is Role.LMTP)
+        self._around.witnesses.append(witness)
+        return witness
 
-        `utf8`: `line` has the parameter SMTPUTF8 or is in such a transaction, so that UTF-8 in the reply is
-        no breach of the reply grammar (RFC 6531 §3.7.4).
-        """
+    async def command(self, line: bytes, *, timeout: float | None = None, extra: bool = False) -> Answer:
+        """Send `line` and CRLF, read one reply. With `extra`, also what follows within `timeouts.quiet`."""
         await self.connect()
         answer = await self._ask(line + CRLF, 1, timeout)
-        if utf8:
-            self._around.utf8_allowed += answer.replies
         if extra and answer.ending is Ending.OPEN:
             more = await self.settle()
             answer = Answer(line, answer.replies + more.replies, more.ending if more.closed else Ending.OPEN)
@@ -224,16 +222,10 @@ class Conversation:
     async def close(self) -> None:
         """Close every session of the case. The runner calls this."""
         for session in self._around.sessions:
-            self._around.replies += map(self._without_excuse, session.replies_seen)
             await session.close()
         self._around.sessions.clear()
 
     # Below
-
-    def _without_excuse(self, reply: Reply) -> Reply:
-        """`reply`, and octets above 127 held against it only where SMTPUTF8 does not allow them."""
-        excused = any(reply is allowed for allowed in self._around.utf8_allowed) and _is_utf8(reply.raw)
-        return replace(reply, anomalies=reply.anomalies - {Anomaly.NON_ASCII}) if excused else reply
 
     async def _ask(self, octets: bytes, count: int, timeout: float | None) -> Answer:
         try:
@@ -280,11 +272,3 @@ class Conversation:
         except ConnectionLost:
             return Answer(asked, tuple(replies), Ending.CLOSED)
         return Answer(asked, tuple(replies), Ending.OPEN if replies else Ending.SILENT, wait)
-
-
-def _is_utf8(octets: bytes) -> bool:
-    try:
-        octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

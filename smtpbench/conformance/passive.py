@@ -1,128 +1,160 @@
-"""Rules that hold for every reply: judged over all replies of a run, and reported once each."""
+"""Rules that hold in every session: judged over all sessions of a run, and reported once each.
+
+What breaks a rule is for `smtpbench.wire.invariants` to say; here each has its requirement and its words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from smtpbench.conformance.bench import SeenReply, rerun
+from smtpbench.conformance.bench import Seen, SeenBreach, lines, rerun
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.observation import Outcome
-from smtpbench.conformance.result import CaseResult, TranscriptLine
-from smtpbench.wire.replies import Anomaly, Reply, escape
-
-SHOWN = 600  # octets of the first offending reply: one line of the legal length and a little more
-
-# RFC 5321 §4.2.3, and the codes that its extensions add: 235, 334, 432, 454, 530, 534, 535, 538 (RFC 4954,
-# 3207), 453, 458, 459 (1985), 521, 556 (7504), 523-525 (5248's table), 555 is in 5321 itself.
-_DONE = {211, 214, 220, 221, 235, 250, 251, 252, 253}
-_GO_ON = {334, 353, 354}  # 353: PRDR
-_LATER = {421, 422, 430, 432, 450, 451, 452, 453, 454, 455, 458, 459}
-_SYNTAX = {500, 501, 502, 503, 504, 521, 523, 524, 525, 530, 533, 534, 535, 538}
-_NEVER = {550, 551, 552, 553, 554, 555, 556, 557}
-KNOWN_CODES = frozenset(_DONE | _GO_ON | _LATER | _SYNTAX | _NEVER)
+from smtpbench.conformance.result import CaseResult
+from smtpbench.wire import invariants
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A property of every single reply. `breach` tells a reply that lacks it."""
+    """A property of every reply or, where `of_sessions`, of every session.
+
+    `twice`: one breach may be the network's, so it takes two sessions to count.
+    """
 
     id: str
     requirements: tuple[str, ...]
+    watched: invariants.Rule
     title: str
     expected: str
-    breach: Callable[[Reply], bool]
     broken_by: tuple[str, ...] = ()
-
-
-def _has(*anomalies: Anomaly) -> Callable[[Reply], bool]:
-    return lambda reply: not reply.anomalies.isdisjoint(anomalies)
+    of_sessions: bool = False
+    twice: bool = False
 
 
 RULES = (
     Rule(
         "passive.replies-end-with-crlf",
         ("5321-A-3",),
+        invariants.Rule.LINE_ENDS,
         "Every line that the server sends ends with CRLF and holds no other CR or LF.",
         "no bare CR and no bare LF in any reply",
-        _has(Anomaly.BARE_LF, Anomaly.BARE_CR),
         ("reply-ends-with-lf", "reply-has-bare-cr"),
     ),
     Rule(
         "passive.reply-codes-have-three-digits-in-range",
         ("5321-A-21",),
+        invariants.Rule.CODE_GRAMMAR,
         "Every reply begins with a code of three digits: 2 to 5, 0 to 5, any.",
         "codes from 200 to 559 whose second digit is 0 to 5, followed by SP or a hyphen",
-        _has(Anomaly.BAD_CODE, Anomaly.BAD_SEPARATOR),
         ("reply-second-digit-nine", "reply-first-digit-six"),
     ),
     Rule(
         "passive.first-digit-is-two-to-five",
         ("5321-A-22",),
+        invariants.Rule.FIRST_DIGIT,
         "No reply code begins with a digit other than 2, 3, 4 or 5.",
         "a first digit of 2, 3, 4 or 5",
-        lambda reply: reply.severity not in (2, 3, 4, 5),
         ("reply-first-digit-six",),
     ),
     Rule(
         "passive.lines-of-a-reply-have-one-code",
         ("5321-A-23",),
+        invariants.Rule.ONE_CODE,
         "All lines of a multi-line reply carry the same code.",
         "the same code on each line of a reply",
-        _has(Anomaly.CODE_MISMATCH),
         ("ehlo-codes-differ", "greeting-codes-differ"),
     ),
     Rule(
         "passive.reply-text-is-printable-ascii",
         ("5321-A-24",),
+        invariants.Rule.PRINTABLE,
         "Reply text consists of tabs, spaces and printable ASCII.",
         "no control character and no octet above 127 in any reply",
-        _has(Anomaly.NON_ASCII, Anomaly.CONTROL_CHARACTER),
         ("reply-text-non-ascii", "reply-has-control-character"),
     ),
     Rule(
         "passive.replies-have-text",
         ("5321-A-25",),
+        invariants.Rule.HAS_TEXT,
         "Every reply code is followed by text.",
         "text after the code of each reply",
-        lambda reply: reply.code != 334 and not any(line.strip() for line in reply.lines),
         ("reply-without-text",),
     ),
     Rule(
         "passive.reply-codes-are-known",
         ("5321-A-25",),
+        invariants.Rule.KNOWN_CODE,
         "Every reply code is one that RFC 5321 or an extension defines.",
         "reply codes of RFC 5321 §4.2.3 and its extensions",
-        lambda reply: reply.severity in (2, 3, 4, 5) and reply.code not in KNOWN_CODES,
         ("reply-code-unregistered", "reply-second-digit-nine"),
     ),
     Rule(
         "passive.reply-lines-fit-512-octets",
         ("5321-A-26",),
+        invariants.Rule.LINE_LENGTH,
         "No reply line is longer than 512 octets, its CRLF included.",
         "reply lines of at most 512 octets",
-        _has(Anomaly.OVERLONG_LINE, Anomaly.UNFINISHED),
         ("reply-line-overlong",),
+    ),
+    Rule(
+        "passive.no-command-has-a-second-reply",
+        ("5321-A-20",),
+        invariants.Rule.ONE_REPLY,
+        "No command has more replies than are due to it.",
+        "one reply for each command, in LMTP one for each recipient after a message",
+        ("two-replies-to-noop", "two-replies-after-data"),
+        of_sessions=True,
+    ),
+    Rule(
+        "passive.nothing-is-said-unprompted",
+        ("5321-A-20",),
+        invariants.Rule.PROMPTED,
+        "The server says nothing, 421 excepted, in the middle of a content or between replies and commands.",
+        "no octets that belong to no reply that is due",
+        ("replies-before-the-end-of-data", "stray-octets-after-quit"),
+        of_sessions=True,
+    ),
+    Rule(
+        "passive.reply-codes-fit-the-command",
+        ("5321-A-29",),
+        invariants.Rule.CODE_FITS,
+        "The code that answers a well-formed command is one that the RFCs have for that command.",
+        "codes of RFC 5321 §4.3.2 and the extensions, the general ones and policy refusals included",
+        ("noop-252", "quit-250", "data-250"),
+    ),
+    Rule(
+        "passive.enhanced-class-is-the-first-digit",
+        ("2034-3",),
+        invariants.Rule.ENHANCED_CLASS,
+        "Where enhanced status codes are offered, the class of each is the first digit of its reply.",
+        "the class of the reply code in every line of a reply",
+        ("enhanced-class-differs",),
+    ),
+    Rule(
+        "passive.connection-closes-only-with-221-or-421",
+        ("5321-A-37",),
+        invariants.Rule.CLOSE,
+        "The server closes no session of well-formed commands except after QUIT, 421 or a timeout.",
+        "no close without 221, 421 or a timeout, in two sessions or more",
+        ("rset-closes",),
+        of_sessions=True,
+        twice=True,
     ),
 )
 
 
-def judge(rule: Rule, seen: Sequence[SeenReply], catalogue: Catalogue, spec: str = "") -> CaseResult:
-    """The result of `rule` over all replies of the run; the first breach is its evidence.
+def judge(rule: Rule, seen: Seen, catalogue: Catalogue, spec: str = "") -> CaseResult:
+    """The result of `rule` over all sessions of the run; the first breach is its evidence.
 
     `spec` is how the user named the target: the case of that breach shows it again, with the rule.
     """
-    breaches = [item for item in seen if rule.breach(item.reply)]
+    breaches = [item for item in seen.breaches if item.witnessed.breach.rule is rule.watched]
+    if rule.twice and len({item.session for item in breaches}) < 2:
+        breaches = []
     row = catalogue.strongest(rule.requirements)
-    if not seen:
-        outcome, observed = Outcome.UNTESTED, ""
-    elif breaches:
-        outcome = Outcome.VIOLATES
-        first = breaches[0]
-        observed = f"{len(breaches)} of {len(seen)} replies; the first in {first.case}: {first.reply}"[:SHOWN]
-    else:
-        outcome, observed = Outcome.CONFORMS, f"all of {len(seen)} replies"
+    outcome, observed = _outcome(rule, seen, breaches)
     return CaseResult(
         id=rule.id,
         requirements=list(rule.requirements),
@@ -133,17 +165,25 @@ def judge(rule: Rule, seen: Sequence[SeenReply], catalogue: Catalogue, spec: str
         title=rule.title,
         expected=rule.expected,
         observed=observed,
-        reason=None if seen else "no reply was seen",
-        transcript=[
-            TranscriptLine(t_s=0.0, **{"from": "server"}, bytes=escape(item.reply.raw[:SHOWN]))
-            for item in breaches[:1]
-        ],
+        reason=None if seen.replies else "no reply was seen",
+        transcript=lines(breaches[0].witnessed.log) if breaches else [],
         repro=rerun(spec, breaches[0].case, rule.id) if breaches else rerun(spec, rule.id),
     )
 
 
+def _outcome(rule: Rule, seen: Seen, breaches: list[SeenBreach]) -> tuple[Outcome, str]:
+    of = f"{seen.sessions} sessions" if rule.of_sessions else f"{seen.replies} replies"
+    if not seen.replies:
+        return Outcome.UNTESTED, ""
+    if not breaches:
+        return Outcome.CONFORMS, f"all of {of}"
+    first = breaches[0]
+    number = len({item.session for item in breaches}) if rule.of_sessions else len(breaches)
+    return Outcome.VIOLATES, f"{number} of {of}; the first in {first.case}: {first.witnessed.breach.what}"
+
+
 def judge_all(
-    seen: Sequence[SeenReply],
+    seen: Seen,
     catalogue: Catalogue,
     *,
     spec: str = "",

@@ -253,9 +253,9 @@ class Peer(Conversation):
     async def _fence(self, observer: Observer) -> None:
         """Send a message of another marker and wait for it: what came before it has arrived by then."""
         marker = b"smtpbench-fence-" + secrets.token_hex(8).encode()
-        around = Surroundings(
-            self._around.facts, observer, None, self._around.endpoint, self._around.role, marker=marker
-        )
+        here = self._around
+        around = Surroundings(here.facts, observer, None, here.endpoint, here.role, marker=marker)
+        around.witnesses = here.witnesses
         fence = Peer(around)
         try:
             answer = await fence.content_of(fence.marked_body(b"fence\r\n"))

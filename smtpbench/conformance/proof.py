@@ -219,7 +219,7 @@ async def run_fault(
             await _run_all(bench, cases)
     except SmtpbenchError as error:
         return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))
-    results = [*bench.results.values(), *passive.judge_all(bench.replies, catalogue)]
+    results = [*bench.results.values(), *passive.judge_all(bench.seen, catalogue)]
     return Run(
         fault,
         red={result.id: result.observed for result in results if _is_red(result, bench)},

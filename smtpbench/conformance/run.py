@@ -97,7 +97,7 @@ def run_conformance(
     )
     started, begin = datetime.now(UTC), time.perf_counter()
     bench = _pytest(folder, settings)
-    judged = passive.judge_all(bench.replies, catalogue, spec=words, wanted=wanted)
+    judged = passive.judge_all(bench.seen, catalogue, spec=words, wanted=wanted)
     results = [*bench.results.values(), *judged]
     return ConformanceResult(
         smtpbench=smtpbench.__version__,

@@ -17,7 +17,6 @@ from smtpbench.conformance import (
     RECIPIENT,
     SLOW,
     TLS,
-    Anomaly,
     Answer,
     Case,
     Delivery,
@@ -42,10 +41,7 @@ from smtpbench.conformance.reference import REFERENCE_TIMEOUTS, reference
 from smtpbench.conformance.survey import survey
 from smtpbench.errors import Unreachable
 from smtpbench.lab.workspace import Workspace
-from smtpbench.server.receiver import Receiver
-from smtpbench.server.server import Server
 from smtpbench.target import Endpoint, Target
-from smtpbench.wire.parse import Command
 
 Question = Callable[[Peer], Awaitable[Observation]]
 
@@ -340,35 +336,3 @@ async def test_what_a_bare_target_has_not_is_untested(bench: Bench) -> None:
         _ = peer.credentials
     with pytest.raises(Untested, match="no observer"):
         await peer.nothing_arrived()
-
-
-@pytest.mark.parametrize("allowed", [False, True])
-async def test_utf8_in_a_reply_is_an_anomaly_unless_the_command_allowed_it(
-    bench: Bench, allowed: bool
-) -> None:
-    async def name_the_mailbox(peer: Peer) -> Observation:
-        await peer.until_ready()
-        line = f"VRFY {peer.utf8_recipient} SMTPUTF8".encode()
-        return expect(await peer.command(line, utf8=allowed), codes(250))
-
-    assert (await bench.run(asking(name_the_mailbox))).verdict == "pass"
-    (named,) = [seen.reply for seen in bench.replies if "δοκιμή".encode() in seen.reply.raw]
-    assert (Anomaly.NON_ASCII in named.anomalies) is not allowed
-
-
-async def test_what_is_no_utf8_is_an_anomaly_whatever_the_command_allowed(
-    catalogue: Catalogue, place: Workspace
-) -> None:
-    async def noop_in_latin_1(peer: Peer) -> Observation:
-        await peer.until_ready()
-        return expect(await peer.command(b"NOOP", utf8=True), codes(250))
-
-    class Latin1(Receiver):
-        def do_noop(self, command: Command) -> None:
-            self.output.append(b"250 2.0.0 d\xe9j\xe0\r\n")
-
-    async with Server(receiver=Latin1) as server:
-        target = Target(endpoints={Role.MX: Endpoint(port=server.port)}, timeouts=REFERENCE_TIMEOUTS)
-        bench = Bench(catalogue, await survey(target, observable=False))
-        await bench.run(asking(noop_in_latin_1))
-    assert Anomaly.NON_ASCII in bench.replies[-1].reply.anomalies

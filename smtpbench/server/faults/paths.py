@@ -147,7 +147,7 @@ class MalformedSourceRouteAccepted(_Repaired):
     replacement = rb"<"
 
 
-@fault("sender-source-route-closes", "5321-C-21")
+@fault("sender-source-route-closes", "5321-A-37", "5321-C-21")
 class SenderSourceRouteCloses(Receiver):
     """A source route in MAIL closes the connection."""
 

@@ -21,7 +21,7 @@ class GreetingWithoutDomain(Receiver):
         return self.format_reply(220, ["*** Welcome ***"])
 
 
-@fault("greeting-code-250", "5321-A-18")
+@fault("greeting-code-250", "5321-A-18", "5321-A-29")
 class GreetingCode250(Receiver):
     """The greeting has code 250."""
 
