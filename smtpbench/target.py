@@ -49,13 +49,18 @@ class Endpoint(_Strict):
 
 
 class Fixtures(_Strict):
-    """Mailboxes that the target's administrator prepared for the test."""
+    """Mailboxes that the target's administrator prepared for the test.
+
+    `bouncing_recipient` is accepted by RCPT and fails at delivery: over its quota, say, or an alias for
+    nobody.
+    """
 
     recipient: Address | None = None
     second_recipient: Address | None = None
     unknown_recipient: Address | None = None
     foreign_recipient: Address | None = "nobody@relay-refused.example"
     utf8_recipient: Address | None = None
+    bouncing_recipient: Address | None = None
     sender: Address = "sender@example.org"
     local_domains: tuple[str, ...] = ()
 

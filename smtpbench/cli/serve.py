@@ -173,6 +173,7 @@ def _target_lines(
         f"recipient = {_quoted(f'alice@{domain}')}",
         f"second_recipient = {_quoted(f'bob@{domain}')}",
         f"unknown_recipient = {_quoted(f'nobody@{domain}')}",
+        f"bouncing_recipient = {_quoted(f'{config.bouncing[0]}@{domain}')}",
         f"local_domains = [{_quoted(domain)}]",
         "",
         f"[endpoints.{config.role.value}]",

@@ -45,6 +45,10 @@ line)` send it in a fresh session; if it is refused, a proper one must be accept
 message behind it, so that what must NOT arrive had its chance. `nothing_arrived()` is for transactions
 given up half-way.
 
+**Notifications.** `mailed(peer, recipient, notify="SUCCESS", …)` sends a message from the observed mailbox;
+`notices_of(peer, mailing)` waits for what comes back, `notices_behind(peer, mailing, control)` sees what has
+come once a report that is due has. Judge with `notified("delivered")`, `no_notice`, `each_report("…", …)`.
+
 **Saying what conforms.** `expect(seen, conforms, near=…, stricter=…, choice=…)`:
 `conforms` is what the RFC asks; `near` the right class with the wrong code, or widely tolerated (→
 non-strict); `stricter` refused on purpose (→ hardened); `choice` the RFC leaves it open (→ info);
@@ -121,6 +125,7 @@ from smtpbench.conformance.expectations import (
 from smtpbench.conformance.needs import (
     AUTH,
     AUTH_OFFERED,
+    BOUNCING_RECIPIENT,
     DELIVERED,
     ENDPOINT,
     EXTENSION,
@@ -138,15 +143,31 @@ from smtpbench.conformance.needs import (
     UTF8_RECIPIENT,
     Need,
 )
+from smtpbench.conformance.notices import (
+    Notice,
+    Notices,
+    each_notice,
+    each_report,
+    formless,
+    mailed,
+    no_notice,
+    notices_behind,
+    notices_of,
+    notified,
+    reported,
+    some,
+)
 from smtpbench.conformance.observation import Observation, Outcome, Untested, all_of
 from smtpbench.conformance.peer import Peer
 from smtpbench.conformance.random_order import search as search_random_order
+from smtpbench.delivery.reports import About, Report
 from smtpbench.target import Role
 from smtpbench.wire.replies import Anomaly, Reply
 
 __all__ = [
     "AUTH",
     "AUTH_OFFERED",
+    "BOUNCING_RECIPIENT",
     "DELIVERED",
     "ENDPOINT",
     "EXTENSION",
@@ -162,6 +183,7 @@ __all__ = [
     "TLS_EXTENSION",
     "UNKNOWN_RECIPIENT",
     "UTF8_RECIPIENT",
+    "About",
     "Anomaly",
     "Answer",
     "Case",
@@ -170,10 +192,13 @@ __all__ = [
     "Expectation",
     "Message",
     "Need",
+    "Notice",
+    "Notices",
     "Observation",
     "Outcome",
     "Peer",
     "Reply",
+    "Report",
     "Role",
     "Untested",
     "all_of",
@@ -185,25 +210,35 @@ __all__ = [
     "closed_with_refusal",
     "codes",
     "each_message",
+    "each_notice",
+    "each_report",
     "expect",
+    "formless",
     "instead_of_mail",
     "instead_of_rcpt",
     "intact",
+    "mailed",
     "messages",
     "near",
+    "no_notice",
     "not_codes",
     "not_severity",
     "not_split",
     "nothing_delivered",
+    "notices_behind",
+    "notices_of",
+    "notified",
     "one_message",
     "put_off",
     "refused",
     "reply_that",
+    "reported",
     "search_random_order",
     "sequence",
     "severity",
     "silence",
     "single",
+    "some",
     "stricter",
     "taken",
     "text_matches",

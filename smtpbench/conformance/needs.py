@@ -100,6 +100,7 @@ SECOND_RECIPIENT = _fixture("second_recipient")
 UNKNOWN_RECIPIENT = _fixture("unknown_recipient", "--unknown-recipient")
 FOREIGN_RECIPIENT = _fixture("foreign_recipient")
 UTF8_RECIPIENT = _fixture("utf8_recipient")
+BOUNCING_RECIPIENT = _fixture("bouncing_recipient")
 LOCAL_DOMAIN = _need(
     "local_domain",
     lambda facts: bool(facts.target.fixtures.local_domains),

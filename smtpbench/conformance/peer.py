@@ -73,6 +73,11 @@ class Peer(Conversation):
         return _fixture(self.fixtures.utf8_recipient, "utf8_recipient")
 
     @property
+    def bouncing_recipient(self) -> str:
+        """A mailbox that is accepted and fails at delivery. Needs BOUNCING_RECIPIENT."""
+        return _fixture(self.fixtures.bouncing_recipient, "bouncing_recipient")
+
+    @property
     def credentials(self) -> Credentials:
         """User name and password of the target file. Needs AUTH."""
         if self.target.auth is None:
@@ -166,11 +171,11 @@ class Peer(Conversation):
         _must(await self.command(commands.mail(path, parameters)), 250, "MAIL was not accepted")
         self._in_mail = True
 
-    async def until_rcpt(self, *recipients: str) -> None:
-        """MAIL and every one of `recipients` (default: the fixture) accepted."""
+    async def until_rcpt(self, *recipients: str, **parameters: str | None) -> None:
+        """MAIL and each of `recipients` (default: the fixture) accepted, ``NOTIFY="NEVER"`` behind it."""
         await self.until_mail()
         for recipient in recipients or (() if self._recipients else (self.recipient,)):
-            answer = await self.command(commands.rcpt(recipient))
+            answer = await self.command(commands.rcpt(recipient, parameters))
             if answer.code not in (250, 251):
                 raise Untested("RCPT was not accepted", str(answer))
             self._recipients += 1
@@ -213,7 +218,7 @@ class Peer(Conversation):
             found = list(await observer.fetch(self.marker, recipients, wait))
             if len(found) < recipients:  # accepted and not delivered: no fence is needed to judge that
                 return self._as_delivery(ended, found)
-        await self._fence(observer)
+        await self.fence()
         quiet = self.target.timeouts.quiet
         found = list(await observer.fetch(self.marker, len(found) + 1, quiet))
         return self._as_delivery(ended, found)
@@ -238,26 +243,31 @@ class Peer(Conversation):
 
     @staticmethod
     def _as_delivery(ended: Answer, found: Sequence[Delivered]) -> Delivery:
-        messages = tuple(
-            Message(item.content, item.line_ends, item.sender, item.recipients) for item in found
-        )
-        return Delivery(ended.asked, ended.replies, ended.ending, ended.waited, messages)
+        return Delivery(ended.asked, ended.replies, ended.ending, ended.waited, _messages(found))
 
     async def nothing_arrived(self) -> Delivery:
         """What was delivered of a transaction that was given up (dropped, quit, reset)."""
-        observer = self._observer()
-        await self._fence(observer)
-        found = list(await observer.fetch(self.marker, 1, self.target.timeouts.quiet))
+        await self.fence()
+        found = list(await self._observer().fetch(self.marker, 1, self.target.timeouts.quiet))
         return self._as_delivery(Answer(b"", ()), found)
 
-    async def _fence(self, observer: Observer) -> None:
-        """Send a message of another marker and wait for it: what came before it has arrived by then."""
+    async def arrivals(self, marker: bytes, at_least: int, within: float) -> tuple[Message, ...]:
+        """Messages that hold `marker`, any octets of a case's choice; waits for `at_least`, seconds."""
+        return _messages(await self._observer().fetch(marker, at_least, within))
+
+    async def fence(self, sender: str | None = None) -> None:
+        """Send a message of another marker and wait for it: what came before it has arrived by then.
+
+        It is sent by `sender` (None: the fixture; "": the null path). Raises Untested if it does not arrive.
+        """
+        observer = self._observer()
         marker = b"smtpbench-fence-" + secrets.token_hex(8).encode()
         here = self._around
         around = Surroundings(here.facts, observer, None, here.endpoint, here.role, marker=marker)
         around.witnesses = here.witnesses
         fence = Peer(around)
         try:
+            await fence.until_mail(sender)
             answer = await fence.content_of(fence.marked_body(b"fence\r\n"))
             if answer.severity != 2:
                 raise Untested("the fence message was not accepted", str(answer))
@@ -275,6 +285,10 @@ class Peer(Conversation):
     def new_session(self) -> Peer:
         """Another session with the same server; messages carry the same marker."""
         return Peer(self._around)
+
+
+def _messages(found: Sequence[Delivered]) -> tuple[Message, ...]:
+    return tuple(Message(item.content, item.line_ends, item.sender, item.recipients) for item in found)
 
 
 def _fixture(value: str | None, key: str) -> str:

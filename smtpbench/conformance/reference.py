@@ -116,5 +116,5 @@ async def reference(
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port
-        target = place.target("reference", ports, utf8=True)
+        target = place.target("reference", ports, utf8=True, bounces=True)
         yield target.model_copy(update={"timeouts": REFERENCE_TIMEOUTS}), StoreObserver(store)

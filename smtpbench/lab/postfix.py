@@ -8,7 +8,16 @@ from string import Template
 from typing import Any
 
 from smtpbench.lab.private_root import RootedServer, rooted
-from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, UTF8_MAILBOX, Workspace
+from smtpbench.lab.workspace import (
+    BOUNCER,
+    DOMAIN,
+    HOST,
+    MAILBOXES,
+    MAILDIR,
+    SERVER_NAME,
+    UTF8_MAILBOX,
+    Workspace,
+)
 from smtpbench.target import Role, Target
 
 _MAIN_CF = Template("""\
@@ -30,6 +39,8 @@ local_recipient_maps =
 virtual_mailbox_domains = $domain
 virtual_mailbox_base = /var/smtpbench/mail
 virtual_mailbox_maps = inline:{ $mailboxes }
+# An address that is accepted and fails at delivery, as nothing leaves the machine
+virtual_alias_maps = inline:{ { $bouncer = nobody@elsewhere.invalid } }
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 
@@ -108,7 +119,9 @@ class Postfix(RootedServer):
     def configure(self, place: Workspace, ports: Mapping[str, int]) -> None:
         """Write main.cf, master.cf and smtpd.conf."""
         mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in (*MAILBOXES, UTF8_MAILBOX))
-        main = _MAIN_CF.substitute(name=SERVER_NAME, domain=DOMAIN, host=HOST, mailboxes=mailboxes)
+        main = _MAIN_CF.substitute(
+            name=SERVER_NAME, domain=DOMAIN, host=HOST, mailboxes=mailboxes, bouncer=f"{BOUNCER}@{DOMAIN}"
+        )
         (place.folder / "main.cf").write_text(main, encoding="utf-8")
         master = _MASTER_CF.substitute({role: f"{HOST}:{port}" for role, port in ports.items()})
         (place.folder / "master.cf").write_text(master, encoding="ascii")
@@ -117,7 +130,7 @@ class Postfix(RootedServer):
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """Without saslpasswd2, which an installed Postfix may lack, there is no submission."""
         offered = dict(ports) if ready["auth"] else {Role.MX.value: ports[Role.MX]}
-        return place.target(f"Postfix {ready['version']}", offered, utf8=True)
+        return place.target(f"Postfix {ready['version']}", offered, utf8=True, bounces=True)
 
 
 def postfix() -> AbstractContextManager[Target]:

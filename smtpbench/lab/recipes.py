@@ -26,12 +26,12 @@ class Recipe:
 
 
 @contextmanager
-def _python_server(module: str, name: str, *, utf8: bool = False) -> Iterator[Target]:
+def _python_server(module: str, name: str, **more: bool) -> Iterator[Target]:
     with workspace() as place:
         argv = [sys.executable, "-m", module, str(place.folder)]
         child = Child(argv, log=place.log, within=START_WAIT)
         try:
-            yield place.target(name, child.ready["ports"], utf8=utf8)
+            yield place.target(name, child.ready["ports"], **more)
         finally:
             child.stop()
 
@@ -43,9 +43,8 @@ def aiosmtpd() -> AbstractContextManager[Target]:
 
 def reference() -> AbstractContextManager[Target]:
     """Our strict reference server: mx, submission, submissions, lmtp."""
-    return _python_server(
-        "smtpbench.lab.reference", f"smtpbench reference {version('smtpbench-suite')}", utf8=True
-    )
+    name = f"smtpbench reference {version('smtpbench-suite')}"
+    return _python_server("smtpbench.lab.reference", name, utf8=True, bounces=True)
 
 
 RECIPES = {

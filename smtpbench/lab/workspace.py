@@ -19,6 +19,7 @@ DOMAIN = "example.com"
 SERVER_NAME = "mx.example.com"
 MAILBOXES = ("postmaster", "alice", "bob")
 UTF8_MAILBOX = "δοκιμή"  # "test" in Greek, for servers with SMTPUTF8: no letter of it is ASCII
+BOUNCER = "bouncer"  # is accepted and fails at delivery, for servers that can be told to do that
 USERNAME = "alice"
 MAILDIR = "Maildir"
 
@@ -80,11 +81,15 @@ class Workspace:
         """What the server says on standard error."""
         return self.folder / "log"
 
-    def target(self, name: str, ports: dict[str, int], *, utf8: bool = False) -> Target:
+    def target(
+        self, name: str, ports: dict[str, int], *, utf8: bool = False, bounces: bool = False
+    ) -> Target:
         """The target of a server that listens on `ports` (role → port) and has the usual fixtures.
 
-        `utf8`: it has `UTF8_MAILBOX` too.
+        `utf8`: it has `UTF8_MAILBOX` too; `bounces`: mail for `BOUNCER` is accepted and fails.
         """
+        more = {"utf8_recipient": f"{UTF8_MAILBOX}@{DOMAIN}"} if utf8 else {}
+        more |= {"bouncing_recipient": f"{BOUNCER}@{DOMAIN}"} if bounces else {}
         endpoints: dict[Role, Endpoint] = {
             role: Endpoint(host=HOST, port=ports[role], tls=tls)
             for role, tls in TLS_OF_ROLE.items()
@@ -94,9 +99,7 @@ class Workspace:
         return Target(
             name=name,
             endpoints=endpoints,
-            fixtures=FIXTURES.model_copy(
-                update={"utf8_recipient": f"{UTF8_MAILBOX}@{DOMAIN}"} if utf8 else {}
-            ),
+            fixtures=FIXTURES.model_copy(update=more),
             auth=Credentials(username=USERNAME, password_file=self.password_file) if submits else None,
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),

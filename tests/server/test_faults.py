@@ -63,6 +63,24 @@ CONTENTS = [
     )),
 ]  # fmt: skip
 
+DSN_MAIL = [
+    *(b"ENVID=a+GG", b"ENVID=" + b"x" * 90, b"ENVID=a ENVID=b", b"RET=BODY", b"RET=FULL RET=HDRS"),
+    b"ENVID=Q+2BA RET=FULL",
+]  # fmt: skip
+DSN_RCPT = [
+    *(b"<bouncer@example.com>", b"<bouncer@example.com> NOTIFY=NEVER", b"<alice@example.com> NOTIFY=DELAY"),
+    *(b"<alice@example.com> NOTIFY=SUCCESS", b"<alice@example.com> NOTIFY=success ORCPT=rfc822;a@b"),
+    *(b"<alice@example.com> NOTIFY=NEVER,DELAY", b"<alice@example.com> ORCPT=foo"),
+    *(b"<alice@example.com> NOTIFY=DELAY NOTIFY=DELAY", b"<alice@example.com> ORCPT=x;" + b"a" * 490),
+]  # fmt: skip
+
+
+def reported(recipient, mail=b"<bob@example.com> ENVID=Q+2BA"):
+    """A session whose message may be reported."""
+    begin = HELLO + b"MAIL FROM:" + mail + b"\r\n" + b"RCPT TO:" + recipient + b"\r\n"
+    return [begin, b"DATA\r\n", b"From: B <bob@example.com>\r\n\r\nx\r\n.\r\n"]
+
+
 # Each probe is a session: the segments that are fed, one at a time.
 PROBES = [
     [b"NOOP\n"],
@@ -129,7 +147,11 @@ PROBES = [
     [BEGIN + b"DATA\r\n", b"Subject"],
     [BEGIN + b"DATA\r\n", b"..\r\n" * 40_000 + b".\r\n"],
     [BEGIN + b"DATA\r\n", b"..\r\n" * 44_000 + b".\r\n"],
+    *([HELLO, b"MAIL FROM:<a@b> " + parameters + b"\r\n"] for parameters in DSN_MAIL),
+    *(reported(recipient) for recipient in DSN_RCPT),
+    reported(b"<alice@example.com> NOTIFY=SUCCESS", mail=b"<>"),
 ]  # fmt: skip
+RANDOM = re.compile(rb"\bid \w+|=_\w+|<\w+(?=@mx\.)")  # identifiers of messages, boundaries
 U = "δοκιμή@example.com".encode()
 UTF8_RCPT = b"RCPT TO:<" + U + b">\r\n"
 UTF8_PROBES = [
@@ -175,7 +197,9 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
     closed = isinstance(talk.receiver.action, Close)
     gone = talk.receiver.disconnected()
     said.append(b"" if closed else talk.receiver.shut_down())
-    stored = [(*copy.recipients, re.sub(rb"\bid \w+", b"", copy.content)) for copy in (*talk.stored, *gone)]
+    stored = [
+        (copy.sender, *copy.recipients, RANDOM.sub(b"", copy.content)) for copy in (*talk.stored, *gone)
+    ]
     return said, closed, stored
 
 
