@@ -83,7 +83,7 @@ async def replies_come_in_order(peer: Peer) -> Observation:
     answer = known(await peer.pipeline(*group))
     if len(answer.replies) > 1 and answer.replies[1].severity == 2:
         raise Untested("the unknown recipient was not refused", str(answer))
-    return expect(answer, sequence(codes(250, 251), severity(5), severity(2, 3, 5)))
+    return expect(answer, sequence(codes(250, 251), severity(5), severity(2, 3, 5)), untested=put_off)
 
 
 @case(

@@ -17,6 +17,7 @@ from smtpbench.conformance import (
     case,
     each_message,
     expect,
+    received_line,
     severity,
     taken,
     that,
@@ -58,18 +59,6 @@ EARLIER = [
 def has(what: str, pattern: re.Pattern[str]) -> Expectation[str]:
     """`pattern` is found in what was seen."""
     return that(what, lambda seen: pattern.search(seen) is not None)
-
-
-async def received_line(peer: Peer) -> str:
-    """The Received line of the server that took the message from us; untested if there is none.
-
-    Behind it the message may have passed through others of the same site, each with a line above it.
-    """
-    delivery = taken(await peer.delivered(peer.marked_body(b"text\r\n")))
-    lines = [line for message in delivery.messages for line in message.received]
-    if not lines:
-        raise Untested("no Received line was added", str(delivery))
-    return lines[-1]
 
 
 @case(

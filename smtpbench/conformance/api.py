@@ -39,6 +39,11 @@ if it happens again the Answer holds it), so "the connection closed" is judged l
 **Lines of your own in place of MAIL and RCPT.** `instead_of_mail(peer, line)` and `instead_of_rcpt(peer,
 line)` send it in a fresh session; if it is refused, a proper one must be accepted after it, else untested.
 
+**AUTH step by step.** `until_auth_offered(peer, "PLAIN")` (in TLS if need be), `until_challenged`, then
+`respond(peer, octets)` or `respond_raw(peer, line)`; `begin_auth` sends an initial response, `challenge_of`
+decodes a 334. `scram_client` and `scram_exchange` build SCRAM messages, wrong ones too. What the client says
+stays out of transcripts and reports. Wrong passwords go with `unknown_user()`, so that nobody is locked out.
+
 **Delivery.** Build content with `marked_body(body, *extra_header_lines)`: the marker finds it again.
 `delivered(content)` submits it properly. For octets on the edge: `until_data()`, `send(raw)`, then
 `delivery()`, which sends CRLF.CRLF and QUIT, reads to the close, waits for the message and for a fence
@@ -63,6 +68,7 @@ level, never branch on a verdict: the level in the catalogue grades.
     each_message("in words", that("…", lambda message: …)) · that("in words", lambda seen: …)
 
 A question about a message's octets goes on `taken(await peer.delivered(content))`: refused → untested.
+Of the server's Received line: `received_line(peer)`, and `with_clause(line)` of it.
 
 Several variants of one question: ``all_of(expect(…), expect(…))``: the worst counts, and is named.
 A question that cannot be put: ``raise Untested("why")``.
@@ -99,6 +105,17 @@ from smtpbench.conformance.deliveries import (
     taken,
 )
 from smtpbench.conformance.envelope import instead_of_mail, instead_of_rcpt
+from smtpbench.conformance.exchange import (
+    begin_auth,
+    challenge_of,
+    plain_message,
+    respond,
+    respond_raw,
+    unknown_user,
+    until_auth_offered,
+    until_challenged,
+    until_tls,
+)
 from smtpbench.conformance.expectations import (
     Expectation,
     any_reply,
@@ -160,6 +177,14 @@ from smtpbench.conformance.notices import (
 from smtpbench.conformance.observation import Observation, Outcome, Untested, all_of
 from smtpbench.conformance.peer import Peer
 from smtpbench.conformance.random_order import search as search_random_order
+from smtpbench.conformance.scram import (
+    HASHES,
+    attributes,
+    offered_scram,
+    scram_client,
+    scram_exchange,
+)
+from smtpbench.conformance.trace import received_line, with_clause
 from smtpbench.delivery.reports import About, Report
 from smtpbench.target import Role
 from smtpbench.wire.replies import Anomaly, Reply
@@ -172,6 +197,7 @@ __all__ = [
     "ENDPOINT",
     "EXTENSION",
     "FOREIGN_RECIPIENT",
+    "HASHES",
     "LOCAL_DOMAIN",
     "MECHANISM",
     "NO_EXTENSION",
@@ -203,7 +229,10 @@ __all__ = [
     "Untested",
     "all_of",
     "any_reply",
+    "attributes",
+    "begin_auth",
     "case",
+    "challenge_of",
     "choice",
     "closed",
     "closed_with_421",
@@ -228,11 +257,18 @@ __all__ = [
     "notices_behind",
     "notices_of",
     "notified",
+    "offered_scram",
     "one_message",
+    "plain_message",
     "put_off",
+    "received_line",
     "refused",
     "reply_that",
     "reported",
+    "respond",
+    "respond_raw",
+    "scram_client",
+    "scram_exchange",
     "search_random_order",
     "sequence",
     "severity",
@@ -243,5 +279,10 @@ __all__ = [
     "taken",
     "text_matches",
     "that",
+    "unknown_user",
     "untested",
+    "until_auth_offered",
+    "until_challenged",
+    "until_tls",
+    "with_clause",
 ]

@@ -133,11 +133,11 @@ class Conversation:
         await self.connect()
         return await self._ask(b"".join(line + CRLF for line in lines), len(lines), timeout)
 
-    async def send(self, octets: bytes) -> None:
-        """Send exactly `octets` and read nothing."""
+    async def send(self, octets: bytes, *, secret: bool = False) -> None:
+        """Send exactly `octets` and read nothing. The transcript has `secret` ones redacted."""
         await self.connect()
         try:
-            await self.session.send(octets)
+            await self.session.send(octets, secret=secret)
         except SessionError as error:
             self._trouble(error)
 

@@ -360,8 +360,9 @@ class SessionCommands(Dialogue):
 
     def do_auth(self, command: Command) -> None:
         """RFC 4954 §4."""
-        name, _, initial = command.argument.partition(b" ")
-        mechanism = self.mechanism_of(name)
+        word, _, initial = command.argument.partition(b" ")
+        name = self.mechanism_name(word)
+        mechanism = self.mechanisms().get(name)
         if self.authenticated is not None:
             self.reply(503, "5.5.1", "Already authenticated")
         elif not self.offers("AUTH"):
@@ -371,20 +372,24 @@ class SessionCommands(Dialogue):
         elif initial and not mechanism.initial:
             self.reply(501, "5.7.0", "This mechanism takes no initial response")
         else:
-            self._exchange = self.begin_exchange(mechanism)
+            self._exchange = self.begin_exchange(name)
             challenge = next(self._exchange)
             if initial:
                 self.initial_response(initial)
             else:
                 self.challenge(challenge)
 
-    def mechanism_of(self, name: bytes) -> Mechanism | None:
-        """The mechanism of that name, in any case (RFC 4954 §8), if it is on offer."""
-        return self.mechanisms().get(name.decode("ascii", "replace").upper())
+    def mechanism_name(self, word: bytes) -> str:
+        """The mechanism that a client means: letters count in any case (RFC 4954 §8)."""
+        return word.decode("ascii", "replace").upper()
 
-    def begin_exchange(self, mechanism: Mechanism) -> Exchange:
-        """A new exchange of `mechanism`."""
-        return mechanism.exchange(Site(self.config.users, self.config.name, self.bindings()))
+    def begin_exchange(self, name: str) -> Exchange:
+        """A new exchange of the mechanism `name`."""
+        return MECHANISMS[name].exchange(self.site())
+
+    def site(self) -> Site:
+        """What a mechanism is told."""
+        return Site(self.config.users, self.config.name, self.bindings())
 
     def initial_response(self, initial: bytes) -> None:
         """The response that came with AUTH; a single equals sign stands for one of no octets."""

@@ -99,36 +99,56 @@ def cram_md5(site: Site, *, new_challenge: Callable[[str], bytes] = cram_challen
     return user
 
 
+class Scram:
+    """RFC 5802 and RFC 7677, message by message; ``-PLUS`` binds the exchange to the TLS channel."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.site = site
+        self.mechanism = scramp.ScramMechanism(name)
+        self.server: Any = None
+        self.user = ""
+
+    def exchange(self) -> Exchange:
+        """As the other mechanisms; a message of the server that is empty is not sent."""
+        first = yield b""
+        try:
+            final = yield self.begin(_text(first)).encode()
+            proof = self.finish(_text(final)).encode()
+        except (KeyError, ValueError, scramp.ScramException):  # unknown name; not SCRAM; wrong proof or nonce
+            raise bad_credentials() from None
+        if proof:
+            yield proof  # its answer is empty: SMTP has no data with success
+        return self.user
+
+    def begin(self, client_first: str) -> str:
+        """server-first-message."""
+        self.server = self.mechanism.make_server(self._stored, self.binding(client_first))
+        self.server.set_client_first(client_first)
+        return str(self.server.get_server_first())
+
+    def finish(self, client_final: str) -> str:
+        """server-final-message; raises ScramException if the client proves nothing."""
+        self.server.set_client_final(client_final)
+        return str(self.server.get_server_final())
+
+    def binding(self, client_first: str) -> tuple[str, bytes | str] | None:
+        """The channel binding of the type that the client asks for (RFC 5802 §6.1), else any that there is.
+
+        With one that it did not ask for, the exchange fails where it has to: at the flag ``y``, which says
+        that the client saw no offer, and at a type that we do not have.
+        """
+        wanted = client_first.partition(",")[0].removeprefix("p=")
+        known = self.site.bindings
+        return next(((name, known[name]) for name in (wanted, *known) if name in known), None)
+
+    def _stored(self, user: str) -> Any:
+        self.user = user
+        return self.mechanism.make_auth_info(self.site.users[user])
+
+
 def scram(site: Site, *, name: str) -> Exchange:
-    """RFC 5802 and RFC 7677; ``-PLUS`` binds the exchange to the TLS channel."""
-    mechanism = scramp.ScramMechanism(name)
-    names: list[str] = []
-
-    def stored(user: str) -> Any:
-        names.append(user)
-        return mechanism.make_auth_info(site.users[user])
-
-    first = yield b""
-    try:
-        server = mechanism.make_server(stored, _binding(site, _text(first)))
-        server.set_client_first(_text(first))
-        final = yield server.get_server_first().encode()
-        server.set_client_final(_text(final))
-        yield server.get_server_final().encode()  # its answer is empty: SMTP has no data with success
-    except (KeyError, ValueError, scramp.ScramException):  # unknown name; not SCRAM; wrong proof or nonce
-        raise bad_credentials() from None
-    return names[0]
-
-
-def _binding(site: Site, client_first: str) -> tuple[str, bytes | str] | None:
-    """The channel binding of the type that the client asks for (RFC 5802 §6.1), else any that there is.
-
-    With one that it did not ask for, the exchange fails where it has to: at the flag ``y``, which says that
-    the client saw no offer, and at a type that we do not have.
-    """
-    wanted = client_first.partition(",")[0].removeprefix("p=")
-    known = site.bindings
-    return next(((name, known[name]) for name in (wanted, *known) if name in known), None)
+    """The exchange of the SCRAM mechanism `name`."""
+    return Scram(site, name).exchange()
 
 
 _BEARER = re.compile(  # RFC 7628 §3.1, with the gs2-header of RFC 5801 §4 as these mechanisms have it

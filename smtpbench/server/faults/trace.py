@@ -49,6 +49,34 @@ _received(
 )
 
 
+_received(
+    "received-without-authentication",
+    "The WITH clause does not say that the client was authenticated.",
+    rb"with ESMTPSA ",
+    b"with ESMTPS ",
+    "4954-25",
+)
+_received(
+    "received-without-tls", "The WITH clause does not say TLS.", rb"with ESMTPS ", b"with ESMTP ", "MISC-8"
+)
+_received(
+    "received-always-smtp",
+    "The WITH clause names SMTP, whatever was spoken.",
+    rb"with \S+ ",
+    b"with SMTP ",
+    "MISC-8",
+    "4954-25",
+)
+_received(
+    "received-always-esmtp",
+    "The WITH clause names ESMTP, whatever was spoken.",
+    rb"with \S+ ",
+    b"with ESMTP ",
+    "MISC-8",
+    "4954-25",
+)
+
+
 @fault("received-for-two-paths", "5321-D-39", "5321-D-40")
 class ReceivedForTwoPaths(Receiver):
     """The FOR clause names all recipients."""
