@@ -10,7 +10,6 @@ from smtpbench.conformance import (
     MECHANISM,
     RECIPIENT,
     SLOW,
-    TLS,
     Expectation,
     Observation,
     Peer,
@@ -36,7 +35,6 @@ from smtpbench.conformance import (
 
 SUBMISSION = [ENDPOINT(Role.SUBMISSION), AUTH]
 IN_CLEAR = frozenset({"PLAIN", "LOGIN"})
-HIDING = ("SCRAM-SHA-256", "CRAM-MD5")  # of those that we know: the password is not sent
 ATTEMPTS = 6
 
 
@@ -118,23 +116,6 @@ async def rset_keeps_authentication(peer: Peer) -> Observation:
     if rset.code != 250:
         raise Untested("RSET was not accepted", str(rset))
     return expect(await peer.auth(), codes(503), near=severity(5), untested=severity(4))
-
-
-@case("4954-26", needs=[AUTH, TLS], broken_by="starttls-keeps-authentication")
-async def starttls_ends_authentication(peer: Peer) -> Observation:
-    """AUTH in clear is forgotten when TLS begins: inside it AUTH is possible again."""
-    await peer.until_greeted()
-    await peer.ehlo()
-    offered = peer.extensions.auth_mechanisms
-    mechanism = next((name for name in HIDING if name in offered), None)
-    if mechanism is None or peer.session.tls_active:
-        raise Untested("no mechanism that hides the password is offered in clear", " ".join(offered))
-    first = await peer.auth(mechanism)
-    start = await peer.starttls() if first.code == 235 else first
-    if start.code != 220:
-        raise Untested("AUTH in clear and STARTTLS after it were not both accepted", f"{first}; {start}")
-    await peer.until_ready()
-    return expect(await peer.auth(), codes(235), untested=severity(4) | codes(535), stricter=closed)
 
 
 @case(

@@ -1,11 +1,14 @@
 """Every fault does something, and nothing but: it differs from the strict receiver, and it raises nothing."""
 
+import base64
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from smtpbench.conformance.scram import ScramClient
 from smtpbench.errors import UsageError
 from smtpbench.server import FAULTS, Receiver
 from smtpbench.server.dialogue import Close, StartTls
@@ -151,6 +154,51 @@ PROBES = [
     *(reported(recipient) for recipient in DSN_RCPT),
     reported(b"<alice@example.com> NOTIFY=SUCCESS", mail=b"<>"),
 ]  # fmt: skip
+
+
+def b64(octets):
+    return base64.b64encode(octets)
+
+
+SCRAM_FIRST = b"r=mineyours,s=" + b64(bytes(16)) + b",i=4096"  # as `no_chance` has it
+
+
+def scram(mechanism="SCRAM-SHA-256", **options):
+    """A session with an exchange of SCRAM, whose messages `options` make wrong."""
+    client = ScramClient("alice", "secret", nonce="mine", **options)
+    first, final = b64(client.first()), b64(client.final(SCRAM_FIRST))
+    return [HELLO, f"AUTH {mechanism} ".encode() + first + b"\r\n", final + b"\r\n", b"\r\n"]
+
+
+GOOD = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
+BAD = b"AUTH PLAIN AGFsaWNlAHdyb25n\r\n"
+BEARER = b"n,,\1auth=Bearer secret\1\1"
+AUTH_PROBES = [
+    *([HELLO, line + b"\r\n"] for line in (b"AUTH", b"AUTH PLAIN =", b"AUTH plain", b"AUTH LOGIN")),
+    [b"AUTH PLAIN\r\n"],
+    [HELLO, b"AUTH PLAIN\r\n", b"A" * 600 + b"\r\n"],
+    [HELLO, b"AUTH PLAIN\r\n", b"A" * 20_000 + b"\r\n"],
+    [HELLO, BAD, GOOD],
+    [HELLO, GOOD, b"RSET\r\n", GOOD],
+    [HELLO, b"MAIL FROM:<a@b> AUTH=a@b\r\n", b"RSET\r\n", b"MAIL FROM:<a@b> AUTH=a+G1@b\r\n"],
+    [HELLO + b"STARTTLS\r\n", HELLO, GOOD, MAIL + RCPT + b"DATA\r\n", b"x\r\n.\r\n"],
+    [HELLO + b"STARTTLS\r\n", HELLO, MAIL + RCPT + b"DATA\r\n", b"x\r\n.\r\n"],
+    *(
+        [HELLO, b"AUTH PLAIN " + b64(message) + b"\r\n"]
+        for message in (b"alice\0secret", b"bob\0alice\0secret")
+    ),
+    [HELLO, b"AUTH LOGIN " + b64(b"alice") + b"\r\n"],
+    [HELLO, b"AUTH CRAM-MD5\r\n"],
+    scram(),
+    scram(extension="m=x"),
+    scram(final_suffix="x"),
+    scram(header="y,,"),
+    scram("SCRAM-SHA-256-PLUS", header="p=none,,"),
+    *(
+        [HELLO + b"STARTTLS\r\n", HELLO, b"AUTH OAUTHBEARER " + b64(message) + b"\r\n", b"AQ==\r\n"]
+        for message in (BEARER, BEARER[:-1], b"n,,\1auth=Bearer wrong\1\1")
+    ),
+]
 RANDOM = re.compile(rb"\bid \w+|=_\w+|<\w+(?=@mx\.)")  # identifiers of messages, boundaries
 U = "δοκιμή@example.com".encode()
 UTF8_RCPT = b"RCPT TO:<" + U + b">\r\n"
@@ -168,8 +216,8 @@ LMTP_PROBE = [
     b"BDAT 1\r\nxBDAT 1 LAST\r\ny",
 ]
 ROLES = {
-    Role.MX: UTF8_PROBES + PROBES,
-    Role.SUBMISSION: [[HELLO, MAIL], [HELLO, b"RSET\r\n"]],
+    Role.MX: UTF8_PROBES + PROBES + AUTH_PROBES,
+    Role.SUBMISSION: [[HELLO, MAIL], [HELLO, b"RSET\r\n"], [HELLO + b"STARTTLS\r\n", HELLO, b"NOOP\r\n"]],
     Role.SUBMISSIONS: [[HELLO, MAIL]],
     Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO], LMTP_PROBE],
 }
@@ -187,6 +235,7 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
         mailboxes=("postmaster", "alice", "bob", "δοκιμή"),
         max_size=130_000,
     )
+    talk.receiver.tls_unique = b"finished"
     said = [talk.greeting, talk.receiver.config.tls.minimum_version]
     for segment in probe:
         if isinstance(talk.receiver.action, Close):
@@ -209,6 +258,17 @@ def tls_context():
     import ssl
 
     return lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # a new one: a fault may change it
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_chance():
+    """Nonces, salts and challenges are the same each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smtpbench.server.sasl.secrets", SimpleNamespace(randbits=lambda bits: 7))
+        patch.setattr("smtpbench.server.sasl.time", SimpleNamespace(time_ns=lambda: 1))
+        patch.setattr("scramp.core.token_hex", lambda: "yours")
+        patch.setattr("scramp.core.token_bytes", lambda: bytes(16))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """The asyncio server over loopback: TLS, deliveries to disk, timeouts, shutdown; an independent client."""
 
 import asyncio
+import base64
 import os
 import ssl
 from pathlib import Path
 
 import aiosmtplib
 import pytest
+import scramp
 import trustme
 
 from smtpbench.errors import UsageError
@@ -145,6 +147,30 @@ async def test_starttls_throws_away_what_came_behind_it(server_tls, client_tls):
         await client.close()
     (copy,) = server.store.messages
     assert b" with ESMTPS id " in copy.content
+
+
+@pytest.mark.parametrize(("version", "offered"), [("TLSv1_2", True), ("TLSv1_3", False)])
+async def test_the_channel_binding_tls_unique(server_tls, ca, version, offered):
+    """A client bound to the very channel is let in; TLS 1.3 has no such binding."""
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    context.maximum_version = context.minimum_version = ssl.TLSVersion[version]
+    async with Server(ServerConfig(tls=server_tls, users={"alice": "secret"})) as server:
+        client = await Client.to(server)
+        assert await client.codes(HELLO + b"STARTTLS\r\n", 2) == [250, 220]
+        await client.writer.start_tls(context, server_hostname="localhost")
+        client.writer.write(HELLO)
+        assert (b"SCRAM-SHA-256-PLUS" in await client.reply()) is offered
+        if offered:
+            channel = ("tls-unique", client.writer.get_extra_info("ssl_object"))
+            scram = scramp.ScramClient(["SCRAM-SHA-256-PLUS"], "alice", "secret", channel_binding=channel)
+            first = base64.b64encode(scram.get_client_first().encode())
+            client.writer.write(b"AUTH SCRAM-SHA-256-PLUS " + first + b"\r\n")
+            scram.set_server_first(base64.b64decode((await client.reply())[4:]).decode())
+            final = base64.b64encode(scram.get_client_final().encode())
+            assert await client.codes(final + b"\r\n", 1) == [334]
+            assert await client.codes(b"\r\n", 1) == [235]
+        await client.close()
 
 
 async def test_no_tls_after_starttls_closes(server_tls):

@@ -198,16 +198,3 @@ class AuthPlainInClear(Receiver):
 
     def configure(self, config: ServerConfig) -> ServerConfig:
         return replace(super().configure(config), auth_in_clear=True)
-
-
-@fault("starttls-keeps-authentication", "4954-26", "3207-23")
-class StarttlsKeepsAuthentication(Receiver):
-    """AUTH is offered before TLS, and is in force inside it."""
-
-    def configure(self, config: ServerConfig) -> ServerConfig:
-        return replace(super().configure(config), auth_in_clear=True)
-
-    def reset_session(self) -> None:
-        user = self.authenticated
-        super().reset_session()
-        self.authenticated = user

@@ -104,7 +104,7 @@ class StarttlsLostInAGroup(Receiver):
         return super().out_of_order(verb)
 
 
-@fault("starttls-keeps-auth", "3207-8")
+@fault("starttls-keeps-auth", "3207-8", "3207-23", "4954-26")
 class StarttlsKeepsAuth(Receiver):
     """Who authenticated in clear is still authenticated inside TLS."""
 
