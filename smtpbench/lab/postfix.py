@@ -111,7 +111,7 @@ class Postfix(RootedServer):
 
     name = "postfix"
     title = "Postfix"
-    program = "postfix"
+    programs = ("postfix",)
     ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "postfix.log"

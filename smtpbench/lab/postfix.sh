@@ -1,5 +1,5 @@
 # Postfix, for private_root.sh.
-program=postfix
+programs=postfix
 packages='postfix libsasl2-modules libsasl2-modules-db sasl2-bin'
 
 preseed() { printf 'postfix postfix/main_mailer_type select No configuration\n' | inside debconf-set-selections; }

@@ -34,13 +34,13 @@ class RootedServer(ABC):
     """What the mechanism has to know of one server.
 
     `name` is that of the recipe and of the shell file beside this module, `title` the server's own,
-    `program` what is in PATH where it is installed, `ports` names the ports it listens on (a role, or a
+    `programs` what is in PATH where it is installed, `ports` names the ports it listens on (a role, or a
     word of its own). It has to greet with `greeting` on the first of them.
     """
 
     name: str
     title: str
-    program: str
+    programs: tuple[str, ...]
     ports: tuple[str, ...]
     greeting: bytes
     log: str  # the file in the workspace's folder that it logs to
@@ -76,7 +76,8 @@ def _check_host(server: RootedServer) -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise UsageError(f"{name} needs {', '.join(missing)} in PATH")
-    if shutil.which(server.program) is None and shutil.which("apt-get") is None:
+    installed = all(shutil.which(program) for program in server.programs)
+    if not installed and shutil.which("apt-get") is None:
         raise UsageError(f"{name} needs {title} installed, or apt-get to install it in its private root")
 
 

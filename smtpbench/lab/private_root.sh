@@ -6,7 +6,7 @@
 # standard input, and leaves nothing behind, whoever is killed: all of it is in a mount namespace and a
 # process namespace whose first process is the script below.
 #
-# RECIPE is a shell file about one server. It sets `program` (what is in PATH where the server is
+# RECIPE is a shell file about one server. It sets `programs` (which are in PATH where the server is
 # installed) and `packages`, and defines `configure`, `start` (returns while the server runs in the
 # background), `about` (the line of JSON) and `finish`, and `preseed` if debconf has to be told something.
 # They have: $folder, $root, and `inside COMMAND…`, which runs in the root, where FOLDER is /var/smtpbench.
@@ -40,7 +40,9 @@ mkdir -p "$cache/partial"
 
 inside() { chroot "$root" /usr/bin/env -i DEBIAN_FRONTEND=noninteractive LC_ALL=C \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-have() { inside sh -c "command -v $1" >/dev/null; }
+have() {
+    for program; do inside sh -c "command -v $program" >/dev/null || return 1; done
+}
 
 install_cached() {
     set -- "$root"/var/cache/apt/archives/*.deb
@@ -59,7 +61,8 @@ preseed() { :; }
 # shellcheck source=/dev/null # one of several
 . "$recipe"
 
-if ! have "$program"; then
+# shellcheck disable=SC2086 # a list
+if ! have $programs; then
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"  # no package may start a service
     chmod 755 "$root/usr/sbin/policy-rc.d"
     rm -f "$root/var/lib/man-db/auto-update"  # no index of manual pages

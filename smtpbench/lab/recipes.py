@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from smtpbench.errors import UsageError
+from smtpbench.lab.dovecot import dovecot
+from smtpbench.lab.exim import exim
+from smtpbench.lab.opensmtpd import opensmtpd
 from smtpbench.lab.postfix import postfix
 from smtpbench.lab.process import Child
 from smtpbench.lab.workspace import workspace
@@ -47,9 +50,13 @@ def reference() -> AbstractContextManager[Target]:
     return _python_server("smtpbench.lab.reference", name, utf8=True, bounces=True)
 
 
+_ROOTED = "in a private root; needs root, and apt unless it is installed"
 RECIPES = {
     "aiosmtpd": Recipe("aiosmtpd, as the embedded target has it", aiosmtpd),
-    "postfix": Recipe("Postfix in a private root; needs root, and apt unless Postfix is installed", postfix),
+    "dovecot": Recipe(f"Dovecot (LMTP, read over IMAP) {_ROOTED}", dovecot),
+    "exim": Recipe(f"Exim {_ROOTED}", exim),
+    "opensmtpd": Recipe(f"OpenSMTPD {_ROOTED}", opensmtpd),
+    "postfix": Recipe(f"Postfix {_ROOTED}", postfix),
     "reference": Recipe("our strict reference server, all four endpoints", reference),
 }
 

@@ -184,7 +184,10 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         (["conform", "missing.toml"], "missing.toml: No such file or directory"),
         (["conform", "http://127.0.0.1:80"], "unknown scheme 'http'"),
         (["conform", "smtp://127.0.0.1:0"], "endpoints.mx.port: 0"),
-        (["conform", "lab:nothing"], "expected one of aiosmtpd, postfix, reference"),
+        (
+            ["conform", "lab:nothing"],
+            "expected one of aiosmtpd, dovecot, exim, opensmtpd, postfix, reference",
+        ),
         (["conform", "smtp://127.0.0.1:25", "--observe", "ftp://x"], "observe.url: 'ftp://x'"),
         (
             ["conform", "smtp://127.0.0.1:25", "--observe", "pop3s://a@192.0.2.1"],

@@ -23,7 +23,8 @@ def client(target: Target, role: Role) -> Iterator[smtplib.SMTP]:
             endpoint.host, endpoint.port, timeout=WITHIN, context=context
         )
     else:
-        connection = smtplib.SMTP(endpoint.host, endpoint.port, timeout=WITHIN)
+        kind = smtplib.LMTP if role is Role.LMTP else smtplib.SMTP
+        connection = kind(endpoint.host, endpoint.port, timeout=WITHIN)
     with connection:
         connection.ehlo("client.example.org")
         if endpoint.tls == "starttls":

@@ -24,7 +24,7 @@ class Delivered:
     `content` is what the mailbox holds, octet for octet, with the line ends that `line_ends` names: where
     that is "lf", a bare LF and a CRLF cannot be told apart (most files, and all mail from IMAP and POP3).
     `sender` and `recipients` are addresses without brackets, as far as the mailbox tells them (from
-    Return-Path and Delivered-To, or the envelope in a sink); `where` is the file or the sink.
+    Return-Path, and Delivered-To or Envelope-To, or the envelope in a sink); `where` is the file or the sink.
     """
 
     content: bytes
@@ -100,7 +100,8 @@ def stored(content: bytes, where: str, line_ends: LineEnds | None = None) -> Del
         line_ends = "crlf" if newline and first.endswith(b"\r") else "lf"
     header = BytesHeaderParser().parsebytes(content)
     return_path = header.get("Return-Path")
-    recipients = [str(value).strip().strip("<>") for value in header.get_all("Delivered-To", [])[:1]]
+    named = header.get_all("Delivered-To", []) or header.get_all("Envelope-To", [])
+    recipients = [str(value).strip().strip("<>") for value in named[:1]]
     if not recipients:
         recipients = _FOR.findall(str(header.get("Received", "")))
     sender = None if return_path is None else str(return_path).strip().strip("<>")
