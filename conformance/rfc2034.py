@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from smtpbench.conformance import (
     EXTENSION,
+    FOREIGN_RECIPIENT,
     RECIPIENT,
+    UNKNOWN_RECIPIENT,
     Answer,
     Expectation,
     Observation,
@@ -14,6 +16,7 @@ from smtpbench.conformance import (
     all_of,
     case,
     expect,
+    instead_of_mail,
     reply_that,
     that,
 )
@@ -92,3 +95,75 @@ async def one_code_for_all_lines(peer: Peer) -> Observation:
     codes = {line.split(b" ")[0] for line in answer.lines}
     same: Expectation[Answer] = that("one code for all lines", lambda answer: len(codes) == 1)
     return expect(answer, coded & same)
+
+
+# What a code says of the trouble (RFC 3463 §3). X.0.0 says nothing, and X.7 that policy does not tell.
+
+MEDIA = "enhanced-subject-is-always-media"
+EVASIVE = ((0, None), (7, None))
+
+
+def about(*right: tuple[int, int | None]) -> Expectation[Answer]:
+    """The code has one of these subjects, with that detail unless it is None; or it is evasive."""
+    shown = ", ".join(f"5.{subject}.{'*' if detail is None else detail}" for subject, detail in right)
+
+    def fits(answer: Answer) -> bool:
+        code = answer.enhanced
+        return code is not None and any(
+            code.subject == subject and detail in (None, code.detail) for subject, detail in right + EVASIVE
+        )
+
+    return that(f"{shown}, 5.0.* or 5.7.*", fits)
+
+
+def refused_for_good(answer: Answer) -> Answer:
+    """`answer`, if it is a 5yz with an enhanced code; else the question is not put."""
+    if answer.severity != 5 or answer.enhanced is None:
+        raise Untested("no refusal with an enhanced status code", str(answer))
+    return answer
+
+
+@case("2034-8", needs=[ENHANCED, RECIPIENT, UNKNOWN_RECIPIENT], broken_by=MEDIA)
+async def subject_for_an_unknown_mailbox(peer: Peer) -> Observation:
+    """The refusal of an unknown mailbox speaks of the address, the mailbox or the way there."""
+    await peer.until_mail()
+    answer = await peer.command(b"RCPT TO:<%s>" % peer.unknown_recipient.encode())
+    await peer.until_rcpt()  # then it was the mailbox, and not the client or the sender
+    return expect(refused_for_good(answer), about((1, None), (2, None), (4, None)))
+
+
+@case("2034-8", needs=[ENHANCED, RECIPIENT, FOREIGN_RECIPIENT], broken_by=MEDIA)
+async def subject_for_relaying(peer: Peer) -> Observation:
+    """The refusal to relay speaks of policy, the address or the way there."""
+    await peer.until_mail()
+    answer = await peer.command(b"RCPT TO:<%s>" % peer.foreign_recipient.encode())
+    await peer.until_rcpt()
+    return expect(refused_for_good(answer), about((1, None), (4, None)))
+
+
+@case("2034-8", needs=[ENHANCED], broken_by=MEDIA)
+async def subject_for_protocol_errors(peer: Peer) -> Observation:
+    """The refusal of an unknown command, and of one out of order, speaks of the protocol or the system."""
+    await peer.until_allowed()
+    answers = (await peer.command(b"XNOSUCH"), await peer.command(b"DATA"))
+    return all_of(*(expect(refused_for_good(answer), about((5, None), (3, 3))) for answer in answers))
+
+
+@case("2034-8", needs=[ENHANCED], broken_by=MEDIA)
+async def subject_for_a_malformed_address(peer: Peer) -> Observation:
+    """The refusal of a malformed reverse-path speaks of the address or of the protocol."""
+    answer = await instead_of_mail(peer, b"MAIL FROM:<not an address>")
+    return expect(refused_for_good(answer), about((1, None), (5, None)))
+
+
+@case("2034-8", needs=[ENHANCED, EXTENSION("SIZE")], broken_by=MEDIA)
+async def subject_for_a_message_too_large(peer: Peer) -> Observation:
+    """The refusal of a declared size above the maximum speaks of the system's or the mailbox's limit."""
+    await peer.until_allowed()
+    limit = peer.extensions.size_limit
+    if not limit:
+        raise Untested("no fixed maximum is stated")
+    answer = await peer.command(b"MAIL FROM:<%s> SIZE=%d" % (peer.sender.encode(), limit + 1))
+    if answer.code != 552:
+        raise Untested("not refused for its size", str(answer))
+    return expect(refused_for_good(answer), about((2, None), (3, None)))

@@ -133,6 +133,14 @@ RULES = (
         ("enhanced-class-differs",),
     ),
     Rule(
+        "passive.enhanced-codes-are-registered",
+        ("2034-9",),
+        invariants.Rule.ENHANCED_REGISTERED,
+        "Where enhanced status codes are offered, each is one of IANA's registry.",
+        "subjects and details of the registry (December 2024)",
+        ("enhanced-code-unregistered",),
+    ),
+    Rule(
         "passive.connection-closes-only-with-221-or-421",
         ("5321-A-37",),
         invariants.Rule.CLOSE,

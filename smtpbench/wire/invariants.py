@@ -51,6 +51,7 @@ class Rule(StrEnum):
     PROMPTED = "nothing is said unprompted"
     CODE_FITS = "reply codes fit the command"
     ENHANCED_CLASS = "enhanced class is the first digit"
+    ENHANCED_REGISTERED = "enhanced codes are registered"
     CLOSE = "no close without 221, 421 or timeout"
 
 
@@ -242,10 +243,13 @@ class SessionWatch:
         offered = "ENHANCEDSTATUSCODES" in self._extensions and asked not in _HELLO
         if not offered or reply.severity not in (2, 4, 5):
             return []
-        found = [leading_code(line) for line in reply.lines]
-        if all(code is None or code.klass == reply.severity for code in found):
-            return []
-        return [Breach(Rule.ENHANCED_CLASS, str(reply)[:SHOWN])]
+        found = [code for code in map(leading_code, reply.lines) if code is not None]
+        broken = []
+        if any(code.klass != reply.severity for code in found):
+            broken.append(Rule.ENHANCED_CLASS)
+        if not all(code.is_registered for code in found):
+            broken.append(Rule.ENHANCED_REGISTERED)
+        return [Breach(rule, str(reply)[:SHOWN]) for rule in broken]
 
 
 def _is_utf8(octets: bytes) -> bool:

@@ -40,7 +40,7 @@ SENTENCE = re.compile(r"[A-Z].*[^.]\.")
 
 # A row can lean on another document where the file's own leaves the question to it.
 COMPANIONS = {
-    "rfc2034": {3463, 5248},  # the codes and their registry
+    "rfc2034": {3463},  # the codes
     "rfc2920": {5321},  # what a server without the extension does
     "rfc3207": {4954, 5321, 8314},  # AUTH in clear, one reply a command, implicit TLS
     "rfc3461": {3464},  # the format of a report

@@ -119,6 +119,8 @@ BAD = {
     "a class that differs": ([*HELLO, ("C", b"RSET\r\n"), ("S", b"250-2.0.0 a\r\n250 4.0.0 b\r\n")],
                              Rule.ENHANCED_CLASS),
     "a class that differs in 421": ([*HELLO, ("S", b"421 5.0.0 b\r\n")], Rule.ENHANCED_CLASS),
+    "a code that is not registered": ([*HELLO, ("C", b"RSET\r\n"), ("S", b"250 2.0.1 a\r\n")],
+                                      Rule.ENHANCED_REGISTERED),
     "a bare LF": ([*HELLO, ("C", b"RSET\r\n"), ("S", b"250 2.0.0 a\n")], Rule.LINE_ENDS),
 }  # fmt: skip
 

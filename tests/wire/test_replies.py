@@ -142,3 +142,12 @@ def test_escape_is_printable_ascii_and_loses_nothing(data: bytes) -> None:
     assert shown.isascii()
     assert shown.isprintable()
     assert shown.encode().decode("unicode_escape").encode("latin-1") == data
+
+
+@pytest.mark.parametrize("code", ["2.0.0", "5.1.10", "4.2.4", "5.3.6", "4.4.7", "5.5.6", "5.6.10", "5.7.30"])
+def test_codes_of_the_registry(code: str) -> None:
+    found = leading_code(code.encode())
+    assert found is not None
+    assert found.is_registered
+    assert not found._replace(detail=found.detail + 1).is_registered
+    assert not found._replace(subject=8).is_registered

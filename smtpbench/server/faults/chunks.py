@@ -133,7 +133,7 @@ class SizeParameterRefused(_RefusesParameter):
     parameter = "SIZE"
 
 
-@fault("repeated-parameter-closes", "1870-4", "6152-3")
+@fault("repeated-parameter-closes", "1870-4", "6152-3", "3461-8", "3461-9")
 class RepeatedParameterCloses(Receiver):
     """MAIL with a parameter twice ends the connection without a word."""
 

@@ -40,6 +40,23 @@ class EnhancedClassDiffers(Receiver):
         self.reply(250, "5.0.0", "OK")
 
 
+@fault("enhanced-code-unregistered", "2034-9")
+class EnhancedCodeUnregistered(Receiver):
+    """The enhanced code of what is done is none that IANA has registered."""
+
+    def reply(self, code: int, enhanced: str, *text: str) -> None:
+        super().reply(code, "2.0.99" if enhanced == "2.0.0" and code == 250 else enhanced, *text)
+
+
+@fault("enhanced-subject-is-always-media", "2034-8")
+class EnhancedSubjectIsAlwaysMedia(Receiver):
+    """Refusals say that the content was the trouble, but for those whose code an extension sets."""
+
+    def reply(self, code: int, enhanced: str, *text: str) -> None:
+        wrong = code >= 400 and enhanced[2:] not in ("", "6.7", "7.0")
+        super().reply(code, f"{code // 100}.6.0" if wrong else enhanced, *text)
+
+
 @fault("enhanced-codes-missing", "2034-1")
 class EnhancedCodesMissing(Receiver):
     """Replies carry no enhanced code though EHLO lists them."""
