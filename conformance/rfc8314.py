@@ -26,7 +26,7 @@ async def implicit_tls_is_served(peer: Peer) -> Observation:
     answer = await peer.connect()
     if not peer.session.tls_active:
         raise Untested("TLS is not active from the start")
-    return expect(answer, codes(220), untested=codes(554))
+    return expect(answer, codes(220), untested=codes(554, 521))
 
 
 @case("3207-21", needs=[ENDPOINT(Role.SUBMISSION)], broken_by="old-tls-accepted")

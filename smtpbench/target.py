@@ -63,6 +63,9 @@ class Fixtures(_Strict):
     bouncing_recipient: Address | None = None
     sender: Address = "sender@example.org"
     local_domains: tuple[str, ...] = ()
+    null_mx_domain: Address | None = (
+        None  # one that says in DNS, as the server sees it, that it takes no mail
+    )
 
 
 class Credentials(_Strict):

@@ -7,6 +7,7 @@ from smtpbench.conformance import (
     Anomaly,
     Observation,
     Peer,
+    Untested,
     all_of,
     any_reply,
     case,
@@ -77,10 +78,17 @@ async def servers_name_is_fully_qualified(peer: Peer) -> Observation:
     return all_of(greeting, expect(await peer.ehlo(), qualified, near=label, untested=severity(4, 5)))
 
 
+async def turned_away(peer: Peer) -> None:
+    """Greeted with 554; for 521 another document has other rules (RFC 7504)."""
+    greeting = await peer.connect()
+    if greeting.code != 554:
+        raise Untested("the greeting was not 554", str(greeting))
+
+
 @case("5321-A-15", needs=[REFUSING], broken_by="greeting-554-then-close")
 async def server_that_takes_no_mail_waits_for_quit(peer: Peer) -> Observation:
     """After a 554 greeting the connection stays open until the client has said QUIT."""
-    await peer.connect()
+    await turned_away(peer)
     await peer.command(b"NOOP")
     return expect(await peer.command(b"QUIT"), any_reply)
 
@@ -88,7 +96,7 @@ async def server_that_takes_no_mail_waits_for_quit(peer: Peer) -> Observation:
 @case("5321-A-16", needs=[REFUSING], broken_by="greeting-554-then-close")
 async def server_that_takes_no_mail_answers_503(peer: Peer) -> Observation:
     """After a 554 greeting every command before QUIT is answered 503."""
-    await peer.connect()
+    await turned_away(peer)
     return expect(await peer.command(b"MAIL FROM:<>"), codes(503), near=severity(5) | closed)
 
 

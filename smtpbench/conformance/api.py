@@ -38,6 +38,7 @@ if it happens again the Answer holds it), so "the connection closed" is judged l
 
 **Lines of your own in place of MAIL and RCPT.** `instead_of_mail(peer, line)` and `instead_of_rcpt(peer,
 line)` send it in a fresh session; if it is refused, a proper one must be accepted after it, else untested.
+`mail_with(peer, "BY=60;N")` and `rcpt_with(…)` do that with the fixture's address and these parameters.
 
 **AUTH step by step.** `until_auth_offered(peer, "PLAIN")` (in TLS if need be), `until_challenged`, then
 `respond(peer, octets)` or `respond_raw(peer, line)`; `begin_auth` sends an initial response, `challenge_of`
@@ -76,8 +77,8 @@ A question that cannot be put: ``raise Untested("why")``.
 **Needs.** Name what the case uses (a case that calls `until_rcpt` needs RECIPIENT). Every need is judged at
 the endpoint that the case talks to: that of its ENDPOINT, else the main one.
 Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, UTF8_RECIPIENT,
-LOCAL_DOMAIN, DELIVERED (an observer), AUTH (credentials), SLOW (the user wants cases of minutes),
-ENDPOINT(Role.LMTP).
+LOCAL_DOMAIN, NULL_MX_DOMAIN, DELIVERED (an observer), AUTH (credentials), SLOW (the user wants cases of
+minutes), ENDPOINT(Role.LMTP).
 Of what the endpoint said when it was asked: TLS (STARTTLS is offered, or TLS comes first);
 EXTENSION("SIZE") and NO_EXTENSION("SIZE") as EHLO has it where `until_ready` leads;
 TLS_EXTENSION("REQUIRETLS") as EHLO has it inside TLS, wherever TLS begins; AUTH_OFFERED and
@@ -104,7 +105,7 @@ from smtpbench.conformance.deliveries import (
     refused,
     taken,
 )
-from smtpbench.conformance.envelope import instead_of_mail, instead_of_rcpt
+from smtpbench.conformance.envelope import instead_of_mail, instead_of_rcpt, mail_with, rcpt_with
 from smtpbench.conformance.exchange import (
     begin_auth,
     challenge_of,
@@ -150,6 +151,7 @@ from smtpbench.conformance.needs import (
     LOCAL_DOMAIN,
     MECHANISM,
     NO_EXTENSION,
+    NULL_MX_DOMAIN,
     RECIPIENT,
     REFUSING,
     SECOND_RECIPIENT,
@@ -201,6 +203,7 @@ __all__ = [
     "LOCAL_DOMAIN",
     "MECHANISM",
     "NO_EXTENSION",
+    "NULL_MX_DOMAIN",
     "RECIPIENT",
     "REFUSING",
     "SECOND_RECIPIENT",
@@ -246,6 +249,7 @@ __all__ = [
     "instead_of_mail",
     "instead_of_rcpt",
     "intact",
+    "mail_with",
     "mailed",
     "messages",
     "near",
@@ -261,6 +265,7 @@ __all__ = [
     "one_message",
     "plain_message",
     "put_off",
+    "rcpt_with",
     "received_line",
     "refused",
     "reply_that",

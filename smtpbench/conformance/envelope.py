@@ -34,3 +34,13 @@ async def instead_of_rcpt(peer: Peer, line: bytes, **parameters: str | None) -> 
     if answer.severity in _REFUSALS:
         await session.until_rcpt()
     return answer
+
+
+async def mail_with(peer: Peer, parameters: str) -> Answer:
+    """`instead_of_mail` with the fixture's sender and these parameters."""
+    return await instead_of_mail(peer, f"MAIL FROM:<{peer.sender}> {parameters}".encode())
+
+
+async def rcpt_with(peer: Peer, parameters: str) -> Answer:
+    """`instead_of_rcpt` with the fixture's recipient and these parameters. Needs RECIPIENT."""
+    return await instead_of_rcpt(peer, f"RCPT TO:<{peer.recipient}> {parameters}".encode())

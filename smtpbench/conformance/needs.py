@@ -106,6 +106,7 @@ LOCAL_DOMAIN = _need(
     lambda facts: bool(facts.target.fixtures.local_domains),
     "no fixture: fixtures.local_domains is empty",
 )
+NULL_MX_DOMAIN = _fixture("null_mx_domain")
 DELIVERED = _need("delivered", lambda facts: facts.observable, "no observer: --observe is not given")
 AUTH = _need("auth", lambda facts: facts.target.auth is not None, "no credentials: --username is not given")
 SLOW = _need("slow", lambda facts: facts.slow, "takes minutes: run with --slow")

@@ -78,6 +78,11 @@ class Peer(Conversation):
         return _fixture(self.fixtures.bouncing_recipient, "bouncing_recipient")
 
     @property
+    def null_mx_domain(self) -> str:
+        """A domain that takes no mail and says so in DNS (RFC 7505). Needs NULL_MX_DOMAIN."""
+        return _fixture(self.fixtures.null_mx_domain, "null_mx_domain")
+
+    @property
     def credentials(self) -> Credentials:
         """User name and password of the target file. Needs AUTH."""
         if self.target.auth is None:

@@ -213,7 +213,9 @@ async def run_fault(
     catalogue = load_catalogue(root)
     try:
         chosen = (fault,) if fault else ()
-        async with reference(place, *chosen, takes_no_mail=profile.takes_no_mail) as (target, observer):
+        async with reference(
+            place, *chosen, takes_no_mail=profile.takes_no_mail, no_mail_code=profile.no_mail_code
+        ) as (target, observer):
             facts = await survey(target, observable=True, slow=True, main=profile.endpoint)
             bench = Bench(catalogue, facts, observer)
             await _run_all(bench, cases)

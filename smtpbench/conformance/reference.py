@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Literal, Self
 
 from smtpbench.delivery.observers import Delivered
 from smtpbench.lab.workspace import (
@@ -33,6 +33,7 @@ class Profile:
     name: str
     endpoint: Role = Role.MX
     takes_no_mail: bool = False
+    no_mail_code: Literal[554, 521] = 554
 
 
 MX = Profile("mx")
@@ -40,11 +41,13 @@ PROFILES = (
     MX,
     *(Profile(role.value, role) for role in Role if role is not Role.MX),
     Profile("refusing", takes_no_mail=True),
+    Profile("never", takes_no_mail=True, no_mail_code=521),
 )
 
 MAX_TRANSACTIONS = 200  # in a session: more than any case needs
 MAX_HOLD = 3_600  # seconds
 OWNERS_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+NULL_MX = "null-mx.example"
 
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
@@ -88,7 +91,7 @@ def _delivered(copy: Copy) -> Delivered:
 
 @asynccontextmanager
 async def reference(
-    place: Workspace, *faults: str, takes_no_mail: bool = False
+    place: Workspace, *faults: str, takes_no_mail: bool = False, no_mail_code: Literal[554, 521] = 554
 ) -> AsyncIterator[tuple[Target, StoreObserver]]:
     """The reference server with `faults`, one port for each role, for as long as the context lasts.
 
@@ -109,12 +112,16 @@ async def reference(
                 tls=tls,
                 certificate=place.certificate,
                 takes_no_mail=takes_no_mail,
+                no_mail_code=no_mail_code,
                 max_transactions=MAX_TRANSACTIONS,
                 max_hold=MAX_HOLD,
                 owners_since=dict.fromkeys(MAILBOXES, OWNERS_SINCE),
                 max_size=MAX_SIZE,
+                null_mx=frozenset({NULL_MX}),
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port
         target = place.target("reference", ports, utf8=True, bounces=True)
-        yield target.model_copy(update={"timeouts": REFERENCE_TIMEOUTS}), StoreObserver(store)
+        fixtures = target.fixtures.model_copy(update={"null_mx_domain": NULL_MX})
+        changes = {"timeouts": REFERENCE_TIMEOUTS, "fixtures": fixtures}
+        yield target.model_copy(update=changes), StoreObserver(store)

@@ -80,7 +80,7 @@ class SessionCommands(Dialogue):
             return
         command = self.parse(line)
         if self.config.takes_no_mail and command.verb is not Verb.QUIT:
-            self.reply(503, "5.3.2", "No SMTP service here")
+            self.reply(503 if self.config.no_mail_code == 554 else 521, "5.3.2", "No SMTP service here")
         elif isinstance(command, CommandError):
             self.refuse(command)
         else:
@@ -183,7 +183,7 @@ class SessionCommands(Dialogue):
     def greeting(self) -> bytes:
         """What to send when the connection is there."""
         if self.config.takes_no_mail:
-            return self.format_reply(554, [f"{self.config.name} No SMTP service here"])
+            return self.format_reply(self.config.no_mail_code, [f"{self.config.name} No SMTP service here"])
         protocol = "LMTP" if self.lmtp else "ESMTP"
         return self.format_reply(220, [f"{self.config.name} {protocol} smtpbench reference server"])
 

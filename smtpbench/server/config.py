@@ -60,7 +60,8 @@ class ServerConfig:
     is not delivered, and is reported to its sender (RFC 3461 §5.2.6). `users` maps a user name to its
     password, which is their OAUTHBEARER token too. `certificate` is that of `tls` in PEM: with it SCRAM
     offers channel binding (RFC 5802 §6).
-    `takes_no_mail` greets with 554 and answers 503 to all but QUIT (RFC 5321 §3.1).
+    `takes_no_mail` greets with `no_mail_code`: with 554 and then answers 503 to all but QUIT (RFC 5321 §3.1),
+    or with 521 and then answers 521 (RFC 7504 §3).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
     Mail for a domain of `relays` (in lower case) is taken from anybody and sent on to that host and port;
     `relay_ca` and `relay_name` are who signs its certificate and the name in it, for REQUIRETLS.
@@ -96,6 +97,7 @@ class ServerConfig:
     null_mx: frozenset[str] = frozenset()
     burl: Mapping[str, bytes] = field(default_factory=dict)
     takes_no_mail: bool = False
+    no_mail_code: Literal[554, 521] = 554
     relays: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     relay_retry: float = 1_800.0  # §4.5.4.1: at least 30 minutes
     relay_attempts: int = 240  # … for 5 days

@@ -19,18 +19,22 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Talk:
-    """One session. `say` gives back what the receiver sent; `stored` are its copies; `works`: stores work."""
+    """One session. `say` gives back what the receiver sent; `stored` are its copies, `holds` how
+    long each delivery was to wait (seconds); `works`: stores work.
+    """
 
     def __init__(self, receiver_class=Receiver, *, client="127.0.0.1", encrypted=False, works=True, **config):
         self.receiver = receiver_class(ServerConfig(**config), client=client, tls=encrypted, now=lambda: NOON)
         self.works = works
         self.stored = []
+        self.holds = []
         self.greeting = self.receiver.greeting()
 
     def say(self, data):
         out = self.receiver.feed(data)
         while isinstance(self.receiver.action, Deliver):
             copies = self.receiver.action.copies
+            self.holds.append(self.receiver.action.hold)
             if self.works:
                 self.stored += copies
             out += self.receiver.delivered([self.works] * len(copies))

@@ -4,6 +4,7 @@ import base64
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from smtpbench.server import FAULTS, Receiver
 from smtpbench.server.dialogue import Close, StartTls
 from smtpbench.server.faults import BASES, with_faults
 from smtpbench.target import Role
+from tests.server.extension_probes import EXTENSION_PROBES, SUBMISSION_PROBES
 
 HELLO = b"EHLO client.example.org\r\n"
 MAIL = b"MAIL FROM:<sender@example.org>\r\n"
@@ -216,8 +218,13 @@ LMTP_PROBE = [
     b"BDAT 1\r\nxBDAT 1 LAST\r\ny",
 ]
 ROLES = {
-    Role.MX: UTF8_PROBES + PROBES + AUTH_PROBES,
-    Role.SUBMISSION: [[HELLO, MAIL], [HELLO, b"RSET\r\n"], [HELLO + b"STARTTLS\r\n", HELLO, b"NOOP\r\n"]],
+    Role.MX: UTF8_PROBES + PROBES + AUTH_PROBES + EXTENSION_PROBES,
+    Role.SUBMISSION: [
+        [HELLO, MAIL],
+        [HELLO, b"RSET\r\n"],
+        [HELLO + b"STARTTLS\r\n", HELLO, b"NOOP\r\n"],
+        *SUBMISSION_PROBES,
+    ],
     Role.SUBMISSIONS: [[HELLO, MAIL]],
     Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO], LMTP_PROBE],
 }
@@ -234,6 +241,10 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
         max_recipients=125,
         mailboxes=("postmaster", "alice", "bob", "δοκιμή"),
         max_size=130_000,
+        max_transactions=20,
+        max_hold=60,
+        owners_since={"alice": datetime(2020, 1, 1, tzinfo=UTC)},
+        null_mx=frozenset({"null.example"}),
     )
     talk.receiver.tls_unique = b"finished"
     said = [talk.greeting, talk.receiver.config.tls.minimum_version]
@@ -249,7 +260,7 @@ def observed(receiver_class, new_talk, tls_context, role, probe):
     stored = [
         (copy.sender, *copy.recipients, RANDOM.sub(b"", copy.content)) for copy in (*talk.stored, *gone)
     ]
-    return said, closed, stored
+    return said, closed, stored, talk.holds
 
 
 @pytest.fixture(scope="module")

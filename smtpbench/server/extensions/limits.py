@@ -22,12 +22,16 @@ class Limits(Hooks):
         most = self.config.max_transactions
         return f" RCPTMAX={self.config.max_recipients}" + (f" MAILMAX={most}" if most is not None else "")
 
+    def too_many_mails(self, most: int) -> bool:
+        """Whether the MAIL at hand is beyond the limit."""
+        return self.mails > most
+
     def perform(self, command: Command) -> None:
         """§4.1: a MAIL too many is refused."""
         most = self.config.max_transactions
         if command.verb is Verb.MAIL and most is not None:
             self.mails += 1
-            if self.mails > most:
+            if self.too_many_mails(most):
                 self.reply(452, "4.5.3", "Too many transactions in this session")
                 return
         super().perform(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smtpbench.server.commands import Recipient
+from smtpbench.server.commands import Recipient, Transaction
 from smtpbench.server.faults.registry import fault
 from smtpbench.server.receiver import Receiver, Refusal
 from smtpbench.server.store import RELAYED
@@ -91,3 +91,73 @@ class XforwardTrustsEverybody(Receiver):
 
     def do_xforward(self, command: Command) -> None:
         self.reply(250, "2.0.0", "OK")
+
+
+# RFC 4468
+
+
+@fault("burl-needs-no-recipient", "MISC-10", "MISC-11")
+class BurlNeedsNoRecipient(Receiver):
+    """BURL is accepted at any time, and thrown away where there is no transaction."""
+
+    def out_of_order(self, verb: Verb) -> Refusal | None:
+        return None if verb is Verb.BURL else super().out_of_order(verb)
+
+    def do_burl(self, command: Command) -> None:
+        if self.transaction is not None and self.transaction.recipients:
+            super().do_burl(command)
+        else:
+            self.reply(250, "2.0.0", "OK")
+
+
+@fault("burl-of-nothing-is-accepted", "MISC-10")
+class BurlOfNothingIsAccepted(Receiver):
+    """A URL that cannot be fetched stands for no octets."""
+
+    def fetch(self, url: bytes) -> bytes | Refusal:
+        found = super().fetch(url)
+        return found if isinstance(found, bytes) else b""
+
+
+@fault("burl-after-bdat-is-refused", "MISC-11")
+class BurlAfterBdatIsRefused(Receiver):
+    """BURL is out of order where a BDAT has come before."""
+
+    def out_of_order(self, verb: Verb) -> Refusal | None:
+        if verb is Verb.BURL and self.state is State.CHUNKS:
+            return 503, "5.5.1", "Bad sequence of commands"
+        return super().out_of_order(verb)
+
+
+# draft-hall-prdr
+
+
+@fault("prdr-ends-early", "MISC-37")
+class PrdrEndsEarly(Receiver):
+    """The replies for each recipient are not followed by one for all."""
+
+    def answer_each(self, results: list[Refusal]) -> None:
+        super().answer_each(results)
+        self.output.pop()
+
+
+# RFC 6729
+
+
+@fault("state-without-a-word", "MISC-19")
+class StateWithoutAWord(Receiver):
+    """The Received line has a STATE clause with a number for its word."""
+
+    def clauses(self, transaction: Transaction) -> tuple[str, ...]:
+        return (*super().clauses(transaction), "STATE 0/1")
+
+
+# RFC 7504
+
+
+@fault("greeting-521-takes-mail", "MISC-22", "MISC-23")
+class Greeting521TakesMail(Receiver):
+    """The greeting is 521, and then the server takes mail like any other."""
+
+    def greeting(self) -> bytes:
+        return super().greeting().replace(b"220", b"521", 1)
