@@ -97,6 +97,7 @@ async def pipelining_and_enhanced_codes_are_offered(peer: Peer) -> Observation:
 @case("2033-2", needs=[LMTP], broken_by="lhlo-without-extensions")
 async def lhlo_lists_the_extensions(peer: Peer) -> Observation:
     """LHLO is answered 250 with the extensions, as EHLO is in SMTP."""
+    await peer.until_greeted()
     answer = await peer.ehlo()
     listed: Expectation[Answer] = that("a list of extensions", lambda answer: len(answer.lines) > 1)
     return expect(answer, codes(250) & listed, untested=severity(4))
