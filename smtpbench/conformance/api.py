@@ -74,6 +74,9 @@ Of the server's Received line: `received_line(peer)`, and `with_clause(line)` of
 Several variants of one question: ``all_of(expect(…), expect(…))``: the worst counts, and is named.
 A question that cannot be put: ``raise Untested("why")``.
 
+**Segments.** `by_segments(peer, dialogue)` plays a dialogue (steps of octets) whole, octet by octet and
+cut at every edge: replies and messages must be the same each time (read with `peer.arrivals`).
+
 **Needs.** Name what the case uses (a case that calls `until_rcpt` needs RECIPIENT). Every need is judged at
 the endpoint that the case talks to: that of its ENDPOINT, else the main one.
 Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, UTF8_RECIPIENT,
@@ -186,6 +189,7 @@ from smtpbench.conformance.scram import (
     scram_client,
     scram_exchange,
 )
+from smtpbench.conformance.segments import Step, by_segments
 from smtpbench.conformance.trace import received_line, with_clause
 from smtpbench.delivery.reports import About, Report
 from smtpbench.target import Role
@@ -229,11 +233,13 @@ __all__ = [
     "Reply",
     "Report",
     "Role",
+    "Step",
     "Untested",
     "all_of",
     "any_reply",
     "attributes",
     "begin_auth",
+    "by_segments",
     "case",
     "challenge_of",
     "choice",

@@ -250,6 +250,11 @@ class Peer(Conversation):
     def _as_delivery(ended: Answer, found: Sequence[Delivered]) -> Delivery:
         return Delivery(ended.asked, ended.replies, ended.ending, ended.waited, _messages(found))
 
+    @property
+    def observed(self) -> bool:
+        """Whether somebody reads back what is delivered."""
+        return self._around.observer is not None
+
     async def nothing_arrived(self) -> Delivery:
         """What was delivered of a transaction that was given up (dropped, quit, reset)."""
         await self.fence()

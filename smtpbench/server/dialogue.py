@@ -60,7 +60,7 @@ class Dialogue:
         self._read: Callable[[], bool] = self.read_line
         self._overlong = False
         self._content: ContentReceiver | None = None
-        self._chunk_left = 0
+        self.chunk_left = 0
 
     # what subclasses decide
 
@@ -176,20 +176,30 @@ class Dialogue:
     def begin_chunk(self, size: int) -> None:
         """The next `size` octets of the input are a chunk (RFC 3030)."""
         self._content = None
-        self._chunk_left = size
+        self.chunk_left = size
         self._read = self._read_chunk
 
     def _read_chunk(self) -> bool:
-        data = bytes(self.input[: self._chunk_left])
-        del self.input[: len(data)]
-        self._chunk_left -= len(data)
+        data = self.take_chunk()
         if data:
             self.on_content(data)
-        if self._chunk_left:
+        if self.chunk_left:
             return False
         self._read = self.read_line
         self.on_chunk_end()
         return True
+
+    def take_chunk(self) -> bytes:
+        """What the input has of the chunk at hand."""
+        data = bytes(self.input[: self.chunk_left])
+        del self.input[: len(data)]
+        self.chunk_left -= len(data)
+        return data
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether the input is lines now, and no content or chunk."""
+        return self._read == self.read_line
 
     def parse(self, line: bytes) -> Command | CommandError:
         """What a command line says."""
