@@ -18,7 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from smtpbench.errors import UsageError
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+MAX_PORT = 65_535
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 Address = Annotated[str, Field(min_length=1, max_length=320)]
 
 
@@ -193,6 +194,33 @@ def _folder(parts: SplitResult) -> str:
     return folder or "INBOX"
 
 
+class Relay(_Strict):
+    """The next hop that we are: the target has been told to relay mail for `domain` to `listen`.
+
+    `retry_s` is about how long it waits before it tries again; without it nothing is asked that needs
+    a second attempt. `certificate` is a PEM file, key and chain, for STARTTLS; without one we make our own.
+    """
+
+    listen: Annotated[str, Field(min_length=3)]
+    domain: Annotated[str, Field(min_length=1, max_length=190)]
+    retry_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    certificate: Path | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+            raise ValueError("expected HOST:PORT")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, without brackets about an IPv6 literal."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class Timeouts(_Strict):
     """Waits in seconds. ``quiet`` is how long a silence must last to count as one, ``idle`` how long a client
     is silent in `--slow` cases where a server must bear it (RFC 5321 §4.5.3.2.7 asks for five minutes)."""
@@ -213,6 +241,7 @@ class Target(_Strict):
     auth: Credentials | None = None
     tls: Tls = Tls()
     observe: Observe | None = None
+    relay: Relay | None = None
     timeouts: Timeouts = Timeouts()
     client_name: str = "client.example.org"
 
@@ -263,6 +292,7 @@ _SECTIONS: dict[str, type[_Strict]] = {
     "fixtures": Fixtures,
     "tls": Tls,
     "observe": Observe,
+    "relay": Relay,
     "timeouts": Timeouts,
 }
 

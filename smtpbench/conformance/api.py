@@ -88,6 +88,12 @@ TLS_EXTENSION("REQUIRETLS") as EHLO has it inside TLS, wherever TLS begins; AUTH
 MECHANISM("PLAIN") in clear or inside TLS; REFUSING (it greeted with 554 or 521; any other case is then
 untested unless it only looks at the greeting).
 
+**The next hop.** Where the target relays to us (RELAY; RETRY if the case waits for a second attempt):
+``async with next_hop(peer, script) as hop``; `hop.recipient(rcpt=…, content=…)` is a mailbox there with the
+replies it gets; `hop.send(content, *recipients, …)` submits; `hop.relayed(…)` is what came, octet for octet,
+and `hop.came_back(…)` what the sender was told. `each_transaction` and `each_session` say what conforms. See
+`smtpbench/conformance/nexthop.py` and, for the scripts, `smtpbench/delivery/hop_script.py`.
+
 **Proof.** `broken_by` names the faults (smtpbench/server/faults) that must turn the case red;
 ``smtpbench catalogue --proof`` shows that they do, and that no other case turns red.
 """
@@ -157,6 +163,8 @@ from smtpbench.conformance.needs import (
     NULL_MX_DOMAIN,
     RECIPIENT,
     REFUSING,
+    RELAY,
+    RETRY,
     SECOND_RECIPIENT,
     SLOW,
     TLS,
@@ -164,6 +172,15 @@ from smtpbench.conformance.needs import (
     UNKNOWN_RECIPIENT,
     UTF8_RECIPIENT,
     Need,
+)
+from smtpbench.conformance.nexthop import (
+    CameBack,
+    NextHop,
+    Relayed,
+    Sessions,
+    each_session,
+    each_transaction,
+    next_hop,
 )
 from smtpbench.conformance.notices import (
     Notice,
@@ -191,15 +208,29 @@ from smtpbench.conformance.scram import (
 )
 from smtpbench.conformance.segments import Step, by_segments
 from smtpbench.conformance.trace import received_line, with_clause
+from smtpbench.delivery.hop_script import (
+    ACCEPT,
+    DEFER,
+    DROP,
+    REFUSE,
+    HopReply,
+    HopScript,
+    HopSession,
+    HopTransaction,
+)
 from smtpbench.delivery.reports import About, Report
 from smtpbench.target import Role
 from smtpbench.wire.replies import Anomaly, Reply
+from smtpbench.wire.state import Verb
 
 __all__ = [
+    "ACCEPT",
     "AUTH",
     "AUTH_OFFERED",
     "BOUNCING_RECIPIENT",
+    "DEFER",
     "DELIVERED",
+    "DROP",
     "ENDPOINT",
     "EXTENSION",
     "FOREIGN_RECIPIENT",
@@ -209,7 +240,10 @@ __all__ = [
     "NO_EXTENSION",
     "NULL_MX_DOMAIN",
     "RECIPIENT",
+    "REFUSE",
     "REFUSING",
+    "RELAY",
+    "RETRY",
     "SECOND_RECIPIENT",
     "SLOW",
     "TLS",
@@ -219,22 +253,31 @@ __all__ = [
     "About",
     "Anomaly",
     "Answer",
+    "CameBack",
     "Case",
     "Delivery",
     "Ending",
     "Expectation",
+    "HopReply",
+    "HopScript",
+    "HopSession",
+    "HopTransaction",
     "Message",
     "Need",
+    "NextHop",
     "Notice",
     "Notices",
     "Observation",
     "Outcome",
     "Peer",
+    "Relayed",
     "Reply",
     "Report",
     "Role",
+    "Sessions",
     "Step",
     "Untested",
+    "Verb",
     "all_of",
     "any_reply",
     "attributes",
@@ -250,6 +293,8 @@ __all__ = [
     "each_message",
     "each_notice",
     "each_report",
+    "each_session",
+    "each_transaction",
     "expect",
     "formless",
     "instead_of_mail",
@@ -259,6 +304,7 @@ __all__ = [
     "mailed",
     "messages",
     "near",
+    "next_hop",
     "no_notice",
     "not_codes",
     "not_severity",

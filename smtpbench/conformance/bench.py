@@ -13,10 +13,11 @@ from smtpbench.conformance.cases import Case
 from smtpbench.conformance.conversation import Surroundings, TryAgain
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
-from smtpbench.conformance.needs import Facts, Need, endpoint_role, why_not
+from smtpbench.conformance.needs import RETRIES, RETRY, Facts, Need, endpoint_role, why_not
 from smtpbench.conformance.observation import Observation, Outcome, Untested
 from smtpbench.conformance.peer import Peer
 from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
+from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer
 from smtpbench.errors import SessionError
 from smtpbench.target import Role
@@ -62,6 +63,7 @@ class Bench:
     facts: Facts
     observer: Observer | None = None
     spec: str = ""  # the target and its options as on the command line, for the `repro` line
+    hop: Hop | None = None
     results: dict[str, CaseResult] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
@@ -128,13 +130,15 @@ class Bench:
                 self.seen.add(case.id, witness)
 
     def _deadline(self, case: Case) -> float:
-        return (
-            case.deadline + 3 * self.facts.target.timeouts.delivery
-        )  # the message, the fence, and one to spare
+        target = self.facts.target  # the message, the fence, and one to spare; and as much for retries
+        again = target.relay.retry_s or 0.0 if target.relay and RETRY in case.needs else 0.0
+        return case.deadline + 3 * (target.timeouts.delivery + RETRIES * again)
 
     def _surroundings(self, needs: tuple[Need, ...], transcript: Transcript, *, last: bool) -> Surroundings:
         there = self.facts.at(endpoint_role(needs))
-        return Surroundings(there, self.observer, transcript, there.endpoint, there.role, last)
+        around = Surroundings(there, self.observer, transcript, there.endpoint, there.role, last)
+        around.hop = self.hop
+        return around
 
     def _result(self, case: Case, observation: Observation, error: str | None) -> CaseResult:
         row = self.catalogue.strongest(case.requirements)

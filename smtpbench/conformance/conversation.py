@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.needs import Facts
+from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError, TlsFailed
 from smtpbench.session import Session
@@ -36,6 +37,7 @@ class Surroundings:
     role: Role
     last_attempt: bool = True
     marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
+    hop: Hop | None = None
     sessions: list[Session] = field(default_factory=list)
     witnesses: list[Witness] = field(default_factory=list)  # of all sessions, closed ones too
 
@@ -78,6 +80,22 @@ class Conversation:
     def extensions(self) -> Extensions:
         """What the last accepted EHLO of this session offered."""
         return self.session.extensions
+
+    @property
+    def hop(self) -> Hop | None:
+        """The next hop that we are; `next_hop` is how a case uses it."""
+        return self._around.hop
+
+    @property
+    def observer(self) -> Observer:
+        """Who sees deliveries. Needs DELIVERED."""
+        assert self._around.observer is not None
+        return self._around.observer
+
+    def note(self, text: str) -> None:
+        """Add a line to the transcript of the case."""
+        if self._around.transcript is not None:
+            self._around.transcript.add_note(text)
 
     @property
     def session(self) -> Session:

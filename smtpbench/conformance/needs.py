@@ -9,6 +9,11 @@ from smtpbench.target import Endpoint, Role, Target
 from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions
 from smtpbench.wire.replies import TAKES_NO_MAIL
 
+SOON = 30.0  # seconds; a second attempt that comes later is waited for with --slow only
+
+
+RETRIES = 4  # a second attempt is waited for this many times as long as the target file says
+
 
 @dataclass(frozen=True)
 class Offers:
@@ -115,6 +120,7 @@ TLS = _need(
     lambda facts: "STARTTLS" in facts.here.clear or facts.endpoint.tls != "none",
     "TLS is not offered",
 )
+RELAY = _need("relay", lambda facts: facts.target.relay is not None, "no next hop: [relay] is not set")
 REFUSING = _need(
     "refusing",
     lambda facts: facts.here.code in TAKES_NO_MAIL,
@@ -125,6 +131,18 @@ AUTH_OFFERED = _need(
     lambda facts: "AUTH" in facts.here.clear or "AUTH" in (facts.here.encrypted or NO_EXTENSIONS),
     "AUTH is not offered",
 )
+
+
+def _no_retry(facts: Facts) -> str | None:
+    relay = facts.target.relay
+    if relay is None or relay.retry_s is None:
+        return "how soon the server tries again is not known: relay.retry_s is not set"
+    if relay.retry_s > SOON and not facts.slow:
+        return f"the server tries again after {relay.retry_s:g} s: run with --slow"
+    return None
+
+
+RETRY = Need("retry", _no_retry)
 
 
 def EXTENSION(keyword: str) -> Need:  # noqa: N802 - reads as the constants beside it

@@ -24,12 +24,13 @@ from smtpbench.conformance.discovery import ordered
 from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.conformance.survey import survey
+from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer, open_observer
 from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.lab.preflight import preflight_for_cases
-from smtpbench.target import Role, Target
+from smtpbench.target import Relay, Role, Target
 
 pytest_plugins = ["smtpbench.pytest_options"]
 
@@ -193,13 +194,21 @@ async def smtp_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib.AsyncExitStack) -> Bench:
     target = settings.target
     catalogue = settings.catalogue or _catalogue_of(session)
+    hop = await _open_hop(target.relay, stack) if target.relay is not None else None
     observer: Observer | None = None
-    if target.observe is not None:
+    if hop is not None and target.observe is not None and target.observe.url == f"sink:{hop.where}":
+        observer = hop  # one listener is both
+    elif target.observe is not None:
         opened = open_observer(target.observe, auth=target.auth, tls=target.tls, timeouts=target.timeouts)
         observer = await stack.enter_async_context(opened)
     facts = await survey(target, observable=observer is not None, slow=settings.slow, main=settings.endpoint)
     facts = replace(facts, seed=settings.seed)
-    return Bench(catalogue, facts, observer, settings.spec)
+    return Bench(catalogue, facts, observer, settings.spec, hop=hop)
+
+
+async def _open_hop(relay: Relay, stack: contextlib.AsyncExitStack) -> Hop:
+    host, port = relay.address
+    return await stack.enter_async_context(Hop(host, port, certificate=relay.certificate))
 
 
 def _catalogue_of(session: pytest.Session) -> Catalogue:

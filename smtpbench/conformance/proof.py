@@ -29,6 +29,7 @@ from smtpbench.conformance.observation import Outcome
 from smtpbench.conformance.reference import MX, Profile, reference
 from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.conformance.survey import survey
+from smtpbench.delivery.hop import Hop
 from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.server import FAULTS
@@ -213,11 +214,18 @@ async def run_fault(
     catalogue = load_catalogue(root)
     try:
         chosen = (fault,) if fault else ()
-        async with reference(
-            place, *chosen, takes_no_mail=profile.takes_no_mail, no_mail_code=profile.no_mail_code
-        ) as (target, observer):
+        async with (
+            Hop(certificate=place.chain) as hop,
+            reference(
+                place,
+                *chosen,
+                takes_no_mail=profile.takes_no_mail,
+                no_mail_code=profile.no_mail_code,
+                hop=hop,
+            ) as (target, observer),
+        ):
             facts = await survey(target, observable=True, slow=True, main=profile.endpoint)
-            bench = Bench(catalogue, facts, observer)
+            bench = Bench(catalogue, facts, observer, hop=hop)
             await _run_all(bench, cases)
     except SmtpbenchError as error:
         return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))

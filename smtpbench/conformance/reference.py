@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Self
 
+from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Delivered
 from smtpbench.lab.workspace import (
     DOMAIN,
     MAILBOXES,
+    RELAY_DOMAIN,
     SERVER_NAME,
     USERNAME,
     UTF8_MAILBOX,
@@ -23,7 +25,7 @@ from smtpbench.lab.workspace import (
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.server import Server
 from smtpbench.server.store import Copy, MemoryStore
-from smtpbench.target import Role, Target, Timeouts
+from smtpbench.target import Relay, Role, Target, Timeouts
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ POLL = 0.005  # seconds between two looks at the memory; a delivery is there bef
 # reply after half a second, even with busy cores; and a case asks twice before it believes in one.
 REFERENCE_TIMEOUTS = Timeouts(connect=5.0, reply=0.5, delivery=0.5, quiet=0.05, idle=0.4)
 MAX_SIZE = 256 * 1024  # octets: §4.5.3.1.7 asks for 64 KiB, and to go beyond it costs little
+RETRY_S = 0.02  # between two attempts of the reference server to send a message on …
+RELAY_ATTEMPTS = 20  # … and how often it tries
 
 
 class StoreObserver:
@@ -91,11 +95,16 @@ def _delivered(copy: Copy) -> Delivered:
 
 @asynccontextmanager
 async def reference(
-    place: Workspace, *faults: str, takes_no_mail: bool = False, no_mail_code: Literal[554, 521] = 554
+    place: Workspace,
+    *faults: str,
+    takes_no_mail: bool = False,
+    no_mail_code: Literal[554, 521] = 554,
+    hop: Hop | None = None,
 ) -> AsyncIterator[tuple[Target, StoreObserver]]:
     """The reference server with `faults`, one port for each role, for as long as the context lasts.
 
-    `place` has its certificate and its password; the Maildir there is not used.
+    `place` has its certificate and its password; the Maildir there is not used. Mail for `RELAY_DOMAIN`
+    is sent on to `hop`, if there is one.
     """
     store = MemoryStore()
     users = {USERNAME: place.password_file.read_text(encoding="ascii").strip()}
@@ -118,10 +127,16 @@ async def reference(
                 owners_since=dict.fromkeys(MAILBOXES, OWNERS_SINCE),
                 max_size=MAX_SIZE,
                 null_mx=frozenset({NULL_MX}),
+                relays={} if hop is None or role is Role.LMTP else {RELAY_DOMAIN: hop.address},
+                relay_retry=RETRY_S,
+                relay_attempts=RELAY_ATTEMPTS,
+                relay_ca=place.ca,
+                relay_name="localhost",
             )
             server = await stack.enter_async_context(Server(config, store=store, faults=faults))
             ports[role.value] = server.port
         target = place.target("reference", ports, utf8=True, bounces=True)
         fixtures = target.fixtures.model_copy(update={"null_mx_domain": NULL_MX})
-        changes = {"timeouts": REFERENCE_TIMEOUTS, "fixtures": fixtures}
+        relay = None if hop is None else Relay(listen=hop.where, domain=RELAY_DOMAIN, retry_s=RETRY_S)
+        changes = {"timeouts": REFERENCE_TIMEOUTS, "fixtures": fixtures, "relay": relay}
         yield target.model_copy(update=changes), StoreObserver(store)

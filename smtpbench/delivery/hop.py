@@ -69,6 +69,11 @@ class Hop:
         return self._server.port
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self._server.config.host, self.port
+
+    @property
     def where(self) -> str:
         """``host:port``."""
         return f"{self._server.config.host}:{self.port}"

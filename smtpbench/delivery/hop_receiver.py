@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from smtpbench.delivery.hop_script import (
     ACCEPT,
+    AHEAD,
     HopLine,
     HopRecipient,
     HopReply,
@@ -23,8 +24,7 @@ from smtpbench.server.dialogue import Wait
 from smtpbench.server.receiver import Receiver
 from smtpbench.wire.content import ContentReceiver
 from smtpbench.wire.parse import Command, CommandError, parse_command
-
-AHEAD = b"sent before the reply: "  # a note begins with it where a client did not wait for a late reply
+from smtpbench.wire.state import Verb
 
 
 class Book(Protocol):
@@ -157,7 +157,12 @@ class HopReceiver(Receiver):
 
     def keywords(self) -> list[str]:
         """The extensions of the script, and its further lines."""
-        return [*super().keywords(), *self.script.keywords]
+        inside = self.script.inside_tls if self.tls_active else None
+        usual = super().keywords()
+        return [
+            *(line for line in usual if inside is None or line.partition(" ")[0] in inside),
+            *self.script.keywords,
+        ]
 
     # commands
 
@@ -166,8 +171,11 @@ class HopReceiver(Receiver):
         return frozenset()
 
     def parse(self, line: bytes) -> Command | CommandError:
-        """Every parameter is taken whether it was offered or not, and so is UTF-8."""
-        return parse_command(line, known=None, utf8=True)
+        """Every parameter is taken whether it was offered or not, and so are UTF-8 and any name in EHLO."""
+        command = parse_command(line, known=None, utf8=True)
+        if isinstance(command, CommandError) and command.verb in (Verb.EHLO, Verb.HELO):
+            return Command(command.verb, b"somebody")
+        return command
 
     def perform(self, command: Command) -> None:
         """As usual, or what the script has for this verb."""
@@ -228,5 +236,5 @@ class HopReceiver(Receiver):
 
     def do_quit(self, command: Command) -> None:
         """The client takes its leave."""
-        self.record.ended = "quit"
+        self.record.ended = self.record.ended or "quit"
         super().do_quit(command)

@@ -33,6 +33,7 @@ class HopReply:
         return 200 <= self.code < 400
 
 
+AHEAD = b"sent before the reply: "  # a note begins with it where a client did not wait for a late reply
 ACCEPT = HopReply()
 DEFER = HopReply(code=451, enhanced="4.3.0", text="Try again later")
 REFUSE = HopReply(code=550, enhanced="5.1.1", text="No such mailbox")
@@ -43,11 +44,13 @@ DROP = HopReply(code=0, close=True)
 class HopScript:
     """How every connection is treated while the script is in force; the default is an ordinary server.
 
-    `extensions` are offered (STARTTLS with a certificate of the hop's own), `keywords` are further lines
+    `extensions` are offered (STARTTLS with a certificate of the hop's own), `inside_tls` in their place
+    after STARTTLS if it is given; `keywords` are further lines
     of the EHLO reply. `replies` answers a verb, `greeting` the connection.
     """
 
     extensions: frozenset[str] = ORDINARY_EXTENSIONS
+    inside_tls: frozenset[str] | None = None
     keywords: tuple[str, ...] = ()
     greeting: HopReply | None = None
     replies: Mapping[Verb, HopReply] = field(default_factory=dict)
@@ -132,6 +135,11 @@ class HopSession:
     def commands(self) -> list[HopLine]:
         """What the client said, content aside."""
         return [line for line in self.lines if line.sender == "client"]
+
+    @property
+    def early(self) -> bool:
+        """Whether the client sent anything before the greeting."""
+        return bool(self.lines) and self.lines[0].octets.startswith(AHEAD)
 
     def verbs(self) -> list[bytes]:
         """The first word of each command, in upper case."""

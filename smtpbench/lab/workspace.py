@@ -16,6 +16,7 @@ from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Role, Tar
 
 HOST = "127.0.0.1"
 DOMAIN = "example.com"
+RELAY_DOMAIN = "relay.example"  # mail for it is sent on to us
 SERVER_NAME = "mx.example.com"
 MAILBOXES = ("postmaster", "alice", "bob")
 UTF8_MAILBOX = "δοκιμή"  # "test" in Greek, for servers with SMTPUTF8: no letter of it is ASCII

@@ -55,6 +55,10 @@ class Outbound(Copy):
         return not all(item.isascii() for item in (*addresses, header_of(self.content)))
 
 
+class Farewell(bytes):
+    """Octets to whose reply nobody listens."""
+
+
 class Encrypt:
     """A step that is no octets: begin TLS now."""
 
@@ -83,7 +87,7 @@ class Courier:
 
     def conversation(self) -> Steps:
         """All steps of the session."""
-        greeting = yield from self.ask(b"")
+        greeting = yield from self.greet()
         if greeting.severity != 2:
             self.settle(greeting, self.message.recipients)
         elif (yield from self.introduce()):
@@ -95,6 +99,10 @@ class Courier:
                 yield from self.transaction()
         yield from self.quit()
 
+    def greet(self) -> Asking:
+        """Wait for the greeting (§4.3.1)."""
+        return (yield from self.ask(b""))
+
     def ask(self, octets: bytes) -> Asking:
         """Send `octets`, get one reply."""
         reply = yield octets
@@ -105,13 +113,17 @@ class Courier:
         """EHLO, or HELO to a hop that does not know EHLO (§3.2); whether one was accepted."""
         reply = yield from self.ask(b"EHLO " + self.name.encode() + CRLF)
         self.extensions = parse_extensions(reply)
-        if reply.severity == 5:
+        if self.falls_back(reply):
             reply = yield from self.ask(b"HELO " + self.name.encode() + CRLF)
         if reply.severity != 2:
             self.settle(reply, self.message.recipients)
             return False
         self.hop = (reply.lines[0].split() or [b""])[0].decode("ascii", "replace")
         return True
+
+    def falls_back(self, refusal: Reply) -> bool:
+        """Whether HELO is worth a try after this reply to EHLO."""
+        return refusal.severity == 5
 
     def encrypt(self) -> Steps:
         """RFC 3207: TLS wherever it is offered."""
@@ -121,6 +133,10 @@ class Courier:
             return
         yield Encrypt()
         self.tls_active = True
+        yield from self.start_again()
+
+    def start_again(self) -> Steps:
+        """RFC 3207 §4.2: EHLO first, and nothing holds that was said before."""
         yield from self.introduce()
 
     def quit(self) -> Steps:
@@ -212,13 +228,19 @@ class Courier:
         """`reply` decides for `addresses`: 2yz relayed, 5yz failed, anything else is tried again."""
         text = "\n".join(line.decode("ascii", "replace") for line in reply.lines)
         diagnostic = f"{reply.code} {text}"
+        action = self.action(reply, transient)
         for address in addresses:
-            if reply.severity not in (2, 5) or transient:
+            if action is None:
                 self.deferred[address] = diagnostic
                 continue
-            action = Action.RELAYED if reply.severity == 2 else Action.FAILED
             status = str(reply.enhanced) if reply.enhanced else f"{reply.severity}.0.0"
             self.outcomes[address] = self._outcome(address, action, status, diagnostic)
+
+    def action(self, reply: Reply, transient: bool) -> Action | None:
+        """What a reply means for its recipients; None: to be tried again."""
+        if reply.severity not in (2, 5) or transient:
+            return None
+        return Action.RELAYED if reply.severity == 2 else Action.FAILED
 
     def fail(self, status: str, text: str) -> None:
         """Nobody can have it here, and trying again would not help."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from smtpbench.errors import SessionError
 from smtpbench.server.config import ServerConfig
-from smtpbench.server.outbound import Courier, Encrypt, Outbound, Steps
+from smtpbench.server.outbound import Courier, Encrypt, Farewell, Outbound, Steps
 from smtpbench.server.reports import Action, Original, Outcome, is_due, is_returnable, report
 from smtpbench.server.store import RELAYED, Copy, Store
 from smtpbench.server.trace import return_path
@@ -88,7 +88,7 @@ class Relay:
                 await self._converse(session, courier.conversation())
             finally:
                 await session.close()
-        except SessionError as error:
+        except (SessionError, OSError) as error:  # a reset in the middle of a close is an OSError
             for address in self.left(courier):
                 courier.deferred[address] = str(error)
         return courier
@@ -109,6 +109,8 @@ class Relay:
                     continue
                 if step:
                     await session.send(step)
+                if isinstance(step, Farewell):
+                    return
                 reply = await session.read_reply()
                 step = steps.send(reply)
         except StopIteration:

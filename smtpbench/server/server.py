@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
         self._act()
 
     async def _start_tls(self, receiver: Receiver, transport: asyncio.Transport) -> None:
-        context = self._server.config.tls
+        context = receiver.config.tls
         assert context is not None
         try:
             encrypted = await self._loop.start_tls(

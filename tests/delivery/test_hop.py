@@ -6,8 +6,7 @@ import ssl
 import pytest
 
 from smtpbench.delivery.hop import Hop
-from smtpbench.delivery.hop_receiver import AHEAD
-from smtpbench.delivery.hop_script import DEFER, DROP, ORDINARY_EXTENSIONS, REFUSE, HopReply, HopScript
+from smtpbench.delivery.hop_script import AHEAD, DEFER, DROP, ORDINARY_EXTENSIONS, REFUSE, HopReply, HopScript
 from smtpbench.errors import ConnectionLost
 from smtpbench.session import Session
 from smtpbench.target import Endpoint, Timeouts, Tls

@@ -290,8 +290,7 @@ async def test_the_limit_of_silence_is_that_of_the_moment() -> None:
         def idle_limit(self) -> float:
             return 0.01 if self.state is State.READY else 60.0
 
-    async with Server(ServerConfig()) as server:
-        server.receiver_class = Hasty
+    async with Server(ServerConfig(), receiver=Hasty) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         await reader.readline()
         writer.write(b"HELO client.example.org\r\n")

@@ -109,9 +109,11 @@ def _received_fields(content: bytes) -> list[bytes]:
 
 def _reordered(content: bytes) -> bytes:
     fields = _received_fields(content)
-    for field, other in zip(fields, reversed(fields), strict=True):
-        content = content.replace(field, b"\0" + other, 1)
-    return content.replace(b"\0Received", b"Received")
+    for number, field in enumerate(fields):
+        content = content.replace(field, b"\0%d\0" % number, 1)
+    for number, field in enumerate(reversed(fields)):
+        content = content.replace(b"\0%d\0" % number, field, 1)
+    return content
 
 
 def _without_received(content: bytes) -> bytes:
