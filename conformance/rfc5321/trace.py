@@ -162,10 +162,13 @@ async def header_does_not_list_the_recipients(peer: Peer) -> Observation:
 
 
 def added(message: Message, content: bytes) -> bytes:
-    """The header lines of `message` that are not in `content`, in lower case, To aside."""
+    """The header lines of `message` that are not in `content`, in lower case, To and Sender aside.
+
+    A submission server may add Sender (RFC 6409 §8.1), and who submits may write to themselves.
+    """
     header = re.split(rb"\r?\n\r?\n", message.raw, maxsplit=1)[0]
     new = (line.lower() for line in header.splitlines() if line not in content.splitlines())
-    return b"\n".join(line for line in new if not line.startswith(b"to:"))
+    return b"\n".join(line for line in new if not line.startswith((b"to:", b"sender:")))
 
 
 @case(

@@ -34,6 +34,7 @@ from smtpbench.lab.workspace import (
     server_context,
 )
 from smtpbench.server.store import Copy, MaildirStore
+from smtpbench.server.submission import completed
 from smtpbench.server.trace import Stamp, address_literal, protocol_token, return_path
 from smtpbench.target import Role
 
@@ -43,8 +44,20 @@ BACKLOG = 1024  # connections a load run opens at once; asyncio's 100 would meas
 class Mailboxes:
     """The handler: decides on recipients and stores messages."""
 
-    def __init__(self, store: MaildirStore) -> None:
+    def __init__(self, store: MaildirStore, *, submission: bool) -> None:
         self._store = store
+        self._submission = submission
+
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd finds its hooks by name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take any sender; who submits needs a fully qualified domain (RFC 6409 §4.2)."""
+        domain = address.rpartition("@")[2]
+        if self._submission and "@" in address and "." not in domain and not domain.startswith("["):
+            return "554 The domain is not fully qualified"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd finds its hooks by name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -63,6 +76,8 @@ class Mailboxes:
         """Store one copy for each recipient; 250 only when all of them are on disk."""
         content = envelope.content
         assert isinstance(content, bytes)  # decode_data is off
+        if self._submission:
+            content = _completed(content)
         sender = _octets(envelope.mail_from or "")
         recipients = tuple(map(_octets, envelope.rcpt_tos))
         stamp = _stamp(session, utf8=envelope.smtp_utf8)
@@ -72,6 +87,12 @@ class Mailboxes:
         ]
         stored = await asyncio.to_thread(self._store.deliver, copies)
         return "250 OK" if all(stored) else "451 Cannot store the message"
+
+
+def _completed(content: bytes) -> bytes:
+    """What is submitted, with a Message-ID (RFC 6409 §8.3)."""
+    ident = secrets.token_hex(8)
+    return completed(content, what={"message-id"}, user=None, now=_now(), ident=ident, host=SERVER_NAME)
 
 
 def _octets(address: str) -> bytes:
@@ -126,10 +147,11 @@ async def serve(place: Workspace) -> None:
     loop = asyncio.get_running_loop()
     context = server_context(place)
     login = Login(place.password_file.read_text(encoding="ascii").strip())
-    handler = Mailboxes(MaildirStore(place.mail))
+    store = MaildirStore(place.mail)
     servers = {}
     for role, settings in _settings(context, login).items():
         implicit = context if role is Role.SUBMISSIONS else None
+        handler = Mailboxes(store, submission=role is not Role.MX)
         factory = partial(SMTP, handler, loop=loop, **settings)
         servers[role] = await loop.create_server(factory, HOST, 0, ssl=implicit, backlog=BACKLOG)
     announce({role.value: server.sockets[0].getsockname()[1] for role, server in servers.items()})

@@ -44,7 +44,7 @@ virtual_alias_maps = inline:{ { $bouncer = nobody@elsewhere.invalid } }
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 
-# Loopback is a stranger like any other: no relaying, no rewriting of headers
+# Loopback is a stranger like any other: no relaying, and no rewriting of headers but for those who submit
 mynetworks =
 local_header_rewrite_clients =
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
@@ -68,10 +68,11 @@ $mx         inet n - n - - smtpd
 $submission inet n - n - - smtpd
   -o syslog_name=postfix/submission -o smtpd_tls_security_level=encrypt
   -o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=yes
+  -o local_header_rewrite_clients=permit_inet_interfaces
   -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 $submissions inet n - n - - smtpd
   -o syslog_name=postfix/submissions -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_auth_enable=yes -o local_header_rewrite_clients=permit_inet_interfaces
   -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 pickup      unix n - n 60 1 pickup
 cleanup     unix n - n - 0 cleanup

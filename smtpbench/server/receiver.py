@@ -19,6 +19,7 @@ from smtpbench.server.extensions import Extensions
 from smtpbench.server.outbound import Outbound
 from smtpbench.server.reporting import BOUNCED, Reporting
 from smtpbench.server.store import RELAYED, Copy
+from smtpbench.server.submission import Submission
 from smtpbench.server.trace import Stamp, count_received, protocol_token, return_path
 from smtpbench.wire.grammar import Path
 from smtpbench.wire.parse import Command
@@ -36,7 +37,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Receiver(Extensions, Reporting):
+class Receiver(Extensions, Reporting, Submission):
     """One SMTP or LMTP session as the reference server conducts it.
 
     `feed` takes octets and gives back what to send. When `action` is set afterwards, the caller sends
@@ -80,7 +81,8 @@ class Receiver(Extensions, Reporting):
         body = (command.parameters.get("BODY") or "").upper()
         if body == "BINARYMIME" and not {"BINARYMIME", "CHUNKING"} <= self.config.extensions:
             return 501, "5.5.4", "BODY=BINARYMIME is not offered"
-        return self.check_mail(command)
+        assert command.path is not None
+        return self.unqualified(command.path) or self.check_mail(command)
 
     def do_rcpt(self, command: Command) -> None:
         """§4.1.1.3: one more recipient."""
@@ -105,6 +107,9 @@ class Receiver(Extensions, Reporting):
             return Recipient(path, address, mailbox)
         if self.is_local(path.domain) and not self.config.sink:
             return 550, "5.1.1", "No such mailbox here"
+        unqualified = self.unqualified(path)
+        if unqualified:
+            return unqualified
         if self.may_relay() or self.is_relayed(path):
             return Recipient(path, address, RELAYED)
         return 550, "5.7.1", "Relaying denied"
@@ -177,6 +182,7 @@ class Receiver(Extensions, Reporting):
         """The message is complete: refuse it or have it delivered."""
         transaction = self.transaction
         assert transaction is not None
+        transaction.content = self.submitted(transaction.content, self._now())
         content = self.stored(b"".join(transaction.content))
         refusal = self.check_content(transaction, content)
         if refusal:
@@ -198,7 +204,7 @@ class Receiver(Extensions, Reporting):
             return 554, "5.6.0", "Bare CR or LF in the content"
         if not self.config.sink and self.is_loop(content):
             return 554, "5.4.6", "Too many Received lines: mail loop"
-        return self.unfit(transaction, content)
+        return self.unfit(transaction, content) or self.improper(transaction, content)
 
     def unfit(self, transaction: Transaction, content: bytes) -> Refusal | None:
         """§2.3.8: why content cannot be sent on, if so: a lone CR or LF may not be sent, but as binary."""

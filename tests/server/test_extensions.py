@@ -109,7 +109,7 @@ def test_future_release(known, parameters, code, hold):
     if hold is None:
         return
     known.say(RCPT + b"\r\nDATA\r\n")
-    known.receiver.feed(b"x\r\n.\r\n")
+    known.receiver.feed(b"\r\nx\r\n.\r\n")
     assert known.receiver.action.hold == hold
     assert (b"STATE timed" in known.receiver.action.copies[0].content) is (hold > 0)
 
@@ -152,13 +152,13 @@ def test_null_mx(known):
 
 def test_burl_fetches_what_there_is(known):
     known.say(MAIL + b"\r\n" + RCPT + b"\r\n")
-    assert known.codes(b"BURL imap://a/b\r\nBDAT 3\r\n.a\nDATA\r\nBURL imap://a/b LAST\r\n") == [
+    assert known.codes(b"BURL imap://a/b\r\nBDAT 4\r\n\r\n.aDATA\r\nBURL imap://a/b LAST\r\n") == [
         250,
         250,
         503,
         250,
     ]
-    assert known.stored[0].content.endswith(b"\r\nSubject: fetched\r\n.a\nSubject: fetched\r\n")
+    assert known.stored[0].content.endswith(b"\r\nSubject: fetched\r\n\r\n.aSubject: fetched\r\n")
 
 
 @pytest.mark.parametrize("url", [b"imap://a/c", b"imap://a/big", b"imap://a/b;urlauth=submit+bob:internal:0"])

@@ -208,6 +208,7 @@ AUTH_PROBES = [
 RANDOM = re.compile(rb"\bid \w+|=_\w+|<\w+(?=@mx\.)")  # identifiers of messages, boundaries
 U = "δοκιμή@example.com".encode()
 UTF8_RCPT = b"RCPT TO:<" + U + b">\r\n"
+LOGIN = HELLO + b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
 UTF8_PROBES = [
     [HELLO, b"VRFY " + U + b"\r\n", b"VRFY alice SMTPUTF8\r\n"],
     [HELLO, b"MAIL FROM:<a@b> SMTPUTF8=1\r\n"],
@@ -216,6 +217,10 @@ UTF8_PROBES = [
     [HELLO, b"MAIL FROM:<long.local.part@%s> SMTPUTF8\r\n" % b".".join([b"d" * 60] * 4)],
     [HELLO, b"MAIL FROM:<a@b> SMTPUTF8\r\n" + UTF8_RCPT, b"DATA\r\nX: \xc3\xa9\r\n\r\n.\r\n"],
     [HELLO + MAIL, UTF8_RCPT, RCPT[:-2] + b" ORCPT=utf-8;a@b\r\n"],
+]
+SUBMITTED = [
+    [LOGIN, b"MAIL FROM:<a@b>\r\nMAIL FROM:<a@b..example>\r\n"],
+    [LOGIN + MAIL + RCPT, b"DATA\r\n", b"From: a@b\r\n\r\n.\r\n"],
 ]
 LMTP_PROBE = [
     b"LHLO a\r\n" + MAIL + RCPT + b"RCPT TO:<bob@example.com>\r\n",
@@ -228,6 +233,7 @@ ROLES = {
         [HELLO, b"RSET\r\n"],
         [HELLO + b"STARTTLS\r\n", HELLO, b"NOOP\r\n"],
         *SUBMISSION_PROBES,
+        *SUBMITTED,
     ],
     Role.SUBMISSIONS: [[HELLO, MAIL]],
     Role.LMTP: [[b"LHLO a\r\n", MAIL, RCPT, RCPT, b"DATA\r\n", b".\r\n"], [HELLO], LMTP_PROBE],

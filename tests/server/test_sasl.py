@@ -240,7 +240,7 @@ def test_submission_is_for_users(new_talk):
     assert talk.say(b"MAIL FROM:<>\r\n").startswith(b"530 5.7.0 ")
     assert talk.codes(b"NOOP\r\nRSET\r\nHELP\r\nVRFY alice\r\n") == [250, 250, 214, 530]
     assert talk.codes(b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n") == [235]
-    assert talk.send(b"x\r\n", (b"a@elsewhere.example", b"bob@example.com")) == [354, 250]
+    assert talk.send(b"\r\nx\r\n", (b"a@elsewhere.example", b"bob@example.com")) == [354, 250]
     relayed, local = talk.stored
     assert relayed.mailbox == "relayed"
     assert relayed.content.startswith(b"Received: ")
