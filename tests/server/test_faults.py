@@ -219,8 +219,8 @@ UTF8_PROBES = [
     [HELLO + MAIL, UTF8_RCPT, RCPT[:-2] + b" ORCPT=utf-8;a@b\r\n"],
 ]
 SUBMITTED = [
-    [LOGIN, b"MAIL FROM:<a@b>\r\nMAIL FROM:<a@b..example>\r\n"],
-    [LOGIN + MAIL + RCPT, b"DATA\r\n", b"From: a@b\r\n\r\n.\r\n"],
+    [HELLO + b"STARTTLS\r\n", LOGIN, b"MAIL FROM:<a@b>\r\nMAIL FROM:<a@b..example>\r\n"],
+    [HELLO + b"STARTTLS\r\n", LOGIN + MAIL + RCPT, b"DATA\r\n", b"From: a@b\r\n\r\n.\r\n"],
 ]
 LMTP_PROBE = [
     b"LHLO a\r\n" + MAIL + RCPT + b"RCPT TO:<bob@example.com>\r\n",
