@@ -9,7 +9,7 @@ TLS = HELLO + b"STARTTLS\r\n"
 
 def mail(parameters):
     """The commands of a message whose MAIL has `parameters`."""
-    return f"MAIL FROM:<a@b> {parameters}\r\n".encode() + RCPT + b"DATA\r\n.\r\n"
+    return f"MAIL FROM:<a@b.example> {parameters}\r\n".encode() + RCPT + b"DATA\r\n.\r\n"
 
 
 EXTENSION_PROBES = [
