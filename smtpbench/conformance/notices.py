@@ -9,6 +9,7 @@ is observed, so that a report arrives where we see it and can be told from those
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,9 +19,12 @@ from smtpbench.conformance.expectations import Expectation, that
 from smtpbench.conformance.observation import Untested
 from smtpbench.conformance.peer import Peer
 from smtpbench.delivery.reports import Report, parse_report
+from smtpbench.wire.replies import escape
 
 IDENT_FIELD = b"X-Smtpbench-Message"
 OUR_MARK = b"smtpbench-"  # every marker begins with it
+SHOWN_HEADER = 8_192  # octets of a message in which its telling fields are looked for
+_TELLING = re.compile(rb"(?mi)^(?:Subject|Content-Type):.{0,100}")
 STRANGERS = b"delivery-status"  # in every report, whatever it is about
 
 
@@ -42,7 +46,9 @@ class Notice:
     report: Report | None
 
     def __str__(self) -> str:
-        return "a notice that is no multipart/report" if self.report is None else str(self.report)
+        if self.report is not None:
+            return str(self.report)
+        return f"a notice that is no multipart/report: {shown_fields(self.message.raw)}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,12 @@ class Notices:
 
     def __str__(self) -> str:
         return " · ".join(map(str, self.notices)) or f"no notification within {self.waited:.3g} s"
+
+
+def shown_fields(message: bytes) -> str:
+    """The Subject and the Content-Type of a message, in words that are safe to show."""
+    found = _TELLING.findall(message[:SHOWN_HEADER])
+    return ", ".join(escape(re.sub(rb"\s+", b" ", field)) for field in found) or "without a Subject"
 
 
 async def mailed(

@@ -103,24 +103,28 @@ class Report:
 
     def __str__(self) -> str:
         said = ", ".join(f"{item.action or 'no action'} ({item.status})" for item in self.recipients)
-        return f"report: {said or 'on nobody'}" + "".join(f"; {flaw}" for flaw in self.flaws)
+        about = "" if self.envelope_id is None else f"; Original-Envelope-Id {_shown(self.envelope_id)}"
+        return f"report: {said or 'on nobody'}{about}" + "".join(f"; {flaw}" for flaw in self.flaws)
 
 
 def parse_report(content: bytes) -> Report | None:
     """The report that `content` (a message with its header, either line end) is; None if it is none.
 
-    A multipart/report of another type, such as a receipt, is none; one whose type is not stated is.
+    It is one if it is a multipart/report with report-type=delivery-status, or if it is a message of several
+    parts of which one is a message/delivery-status: then what is wrong with it is among the flaws.
     """
     message = email.message_from_bytes(content)
     kind = _parameter(message, "report-type")
-    if message.get_content_type() != "multipart/report" or kind not in (None, "delivery-status"):
-        return None
     parts = _parts(message)
     status = next((part for part in parts if part.get_content_type() == "message/delivery-status"), None)
+    proper = message.get_content_type() == "multipart/report" and kind == "delivery-status"
+    if not proper and (status is None or message.get_content_maintype() != "multipart"):
+        return None
     groups = [] if status is None else [_Group(block) for block in _parts(status)]
     per_message, per_recipient = (groups[0], groups[1:]) if groups else (_Group(Message()), [])
     flaws = [
-        *_form_flaws(kind, parts, status, groups),
+        *_type_flaws(message, kind),
+        *_form_flaws(parts, status, groups),
         *per_message.flaws(_MESSAGE_FIELDS, required=("reporting-mta",)),
         *(flaw for group in per_recipient for flaw in _recipient_flaws(group)),
     ]
@@ -204,11 +208,14 @@ _CHECKS = {
 }
 
 
-def _form_flaws(
-    kind: str | None, parts: list[Message], status: Message | None, groups: list[_Group]
-) -> Iterator[Flaw]:
-    if kind is None:
-        yield Flaw(About.FORM, "multipart/report without report-type=delivery-status")
+def _type_flaws(message: Message, kind: str | None) -> Iterator[Flaw]:
+    if message.get_content_type() != "multipart/report":
+        yield Flaw(About.FORM, f"the type is {_shown(message.get_content_type())}, not multipart/report")
+    elif kind != "delivery-status":
+        yield Flaw(About.FORM, f"report-type is {_shown(kind or 'missing')}, not delivery-status")
+
+
+def _form_flaws(parts: list[Message], status: Message | None, groups: list[_Group]) -> Iterator[Flaw]:
     if status is None:
         yield Flaw(About.FORM, "no message/delivery-status part")
         return

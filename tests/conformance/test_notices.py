@@ -74,7 +74,7 @@ async def test_a_notice_is_known_by_its_message(place: Workspace) -> None:
     assert [item.envelope_id for item in first.reports] == [one.ident.decode() + "+a"]
     assert first.reports[0].recipients[0].original_address == "a"
     assert [item.envelope_id for item in second.reports] == [None]
-    assert str(first) == "report: delivered (2.0.0)"
+    assert str(second) == "report: delivered (2.0.0)"
     assert one.ident in one.content
     assert peer.marker in one.ident
     assert first.notices[0].message.sender == ""

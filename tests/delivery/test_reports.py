@@ -87,7 +87,7 @@ def test_our_own_report():
     assert first.original_address == "Al+x@y"
     assert (second.action, second.original_address) == ("delayed", None)
     assert (found.returned_type, found.returned) == ("text/rfc822-headers", b"Subject: x\r\n")
-    assert str(found) == "report: failed (5.1.1), delayed (4.4.1)"
+    assert str(found) == "report: failed (5.1.1), delayed (4.4.1); Original-Envelope-Id Q+Ab"
 
 
 def test_the_original_that_comes_back():
@@ -110,7 +110,8 @@ def test_a_report_of_postfix():
 @pytest.mark.parametrize(
     ("old", "new", "about", "text"),
     [
-        (b"report-type=delivery-status;", b"", About.FORM, "without report-type"),
+        (b"report-type=delivery-status;", b"", About.FORM, "report-type is missing"),
+        (b"multipart/report", b"multipart/mixed", About.FORM, "the type is multipart/mixed"),
         (b"message/delivery-status", b"text/plain", About.FORM, "no message/delivery-status part"),
         (b"text/plain; charset=utf-8", b"message/delivery-status", About.FORM, "not the second part"),
         (b"-status\n\nRep", b"-status\nContent-Transfer-Encoding: base64\n\nRep", About.FORM, "as base64"),
@@ -167,8 +168,9 @@ def test_fields_about_nobody():
     [
         b"",
         ORIGINAL,
-        POSTFIX.replace(b"report-type=delivery-status", b"report-type=disposition-notification"),
-        POSTFIX.replace(b"multipart/report", b"multipart/mixed"),
+        POSTFIX.replace(b"-status", b"-notification"),
+        POSTFIX.replace(b"multipart/report", b"multipart/mixed").replace(b"delivery-status", b"other"),
+        POSTFIX.replace(b"multipart/report", b"text/plain"),
     ],
 )
 def test_what_is_no_report(content):

@@ -162,6 +162,7 @@ PROBES = [
     *([HELLO, b"MAIL FROM:<a@b> " + parameters + b"\r\n"] for parameters in DSN_MAIL),
     *(reported(recipient) for recipient in DSN_RCPT),
     reported(b"<alice@example.com> NOTIFY=SUCCESS", mail=b"<>"),
+    [BEGIN, b"RCPT TO:<bob@example.com> NOTIFY=NEVER\r\n", b"RCPT TO:<alice@example.com> NOTIFY=DELAY\r\n"],
 ]  # fmt: skip
 
 

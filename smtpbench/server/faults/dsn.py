@@ -44,6 +44,19 @@ class NotifyCaseMatters(Picky):
         return "bad value of NOTIFY" if value != value.upper() else None
 
 
+@fault("notify-never-for-all", "3461-1")
+class NotifyNeverForAll(Receiver):
+    """After a recipient with NOTIFY=NEVER none with another NOTIFY is accepted."""
+
+    def do_rcpt(self, command: Command) -> None:
+        recipients = self.transaction.recipients if self.transaction else []
+        never = any(item.parameters.get("NOTIFY") == "NEVER" for item in recipients)
+        if never and _value(command, "NOTIFY") not in ("", "NEVER"):
+            self.reply(501, "5.5.4", "NEVER goes with no other NOTIFY")
+        else:
+            super().do_rcpt(command)
+
+
 class _Repaired(Lenient):
     """Takes a parameter that is wrong as if it were not there; two that are wrong it leaves alone."""
 
