@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from smtpbench.transcript import Transcript
@@ -12,6 +14,9 @@ from smtpbench.wire.replies import Reply, ReplyParser
 from smtpbench.witness import Witness
 
 MAX_QUEUED = 20_000  # replies held unread; a server that floods us is not read further
+SLICE = 0.1  # seconds of a wait after which we look whether our own loop was on time …
+LATE = 0.05  # … and by how much it was not: such a slice does not count
+MAX_LATE = 50  # slices forgiven in one wait, so that it ends whatever this machine does
 
 
 class Incoming(asyncio.Protocol):
@@ -87,6 +92,24 @@ class Incoming(asyncio.Protocol):
         """Wait until something comes: octets, a reply, the end."""
         self._changed.clear()
         await self._changed.wait()
+
+    async def until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until `ready`, or until the server has had `seconds` in which we listened.
+
+        Time in which our own loop was late does not count: what came meanwhile has not been read.
+        """
+        loop = asyncio.get_running_loop()
+        left, late = seconds, 0
+        while not ready() and left > 0:
+            due = loop.time() + min(left, SLICE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    while not ready():
+                        await self.change()
+            if loop.time() - due > LATE and late < MAX_LATE:
+                late += 1
+            else:
+                left -= SLICE
 
     async def drained(self) -> None:
         """Wait until the write buffer is below its high-water mark."""

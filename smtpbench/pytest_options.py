@@ -28,6 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("mx", "submission", "submissions", "lmtp"),
         help="where cases go that name no endpoint",
     )
+    group.addoption("--smtp-jobs", metavar="N", type=int, help="cases at a time; 1: one after another")
+    group.addoption("--smtp-deadline", metavar="SECONDS", type=float, help="for all cases together")
     group.addoption("--smtp-strict", action="store_true", help="a non-strict case fails its item")
     group.addoption("--smtp-seed", type=int, default=0, help="of what the cases draw at random")
     group.addoption("--smtp-slow", action="store_true", help="also run the cases that take minutes")

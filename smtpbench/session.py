@@ -14,6 +14,7 @@ import os
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from smtpbench._incoming import MAX_QUEUED, Incoming
@@ -64,8 +65,10 @@ class Session:
         self.extensions: Extensions = NO_EXTENSIONS
         self.tls_active = False
         self.phases: dict[str, int] = {}
+        self.waits: list[float] = []  # seconds from what was sent last to each reply that came after it
         self._tls = tls
         self._incoming = Incoming(transcript, witness)
+        self._sent = time.perf_counter_ns()  # when something was sent last; at first, when we connected
         self._challenged = False  # the last reply was a 334: what we say next is secret
 
     @classmethod
@@ -120,6 +123,11 @@ class Session:
         return self._incoming.reset
 
     @property
+    def challenged(self) -> bool:
+        """Whether the last reply was a 334, so that what is said next belongs to an AUTH exchange."""
+        return self._challenged
+
+    @property
     def pending(self) -> bytes:
         """Octets that came and have not been read: whole replies first, then an unfinished one."""
         return b"".join(reply.raw for reply, _ in self._incoming.replies) + self._incoming.parser.pending
@@ -141,14 +149,23 @@ class Session:
         if witness is not None:
             witness.sent(data, shown)
         self._challenged = False
+        self._sent = time.perf_counter_ns()
         transport.write(data)
-        try:
-            async with asyncio.timeout(self.timeouts.reply):
-                await self._incoming.drained()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"{self.where}: the server stopped reading for {self.timeouts.reply:g} s"
-            ) from None
+        await self._drained(transport)
+
+    async def _drained(self, transport: asyncio.WriteTransport) -> None:
+        """Wait until what was written has gone, as long as the server takes any of it."""
+        left = transport.get_write_buffer_size()
+        while True:
+            try:
+                async with asyncio.timeout(self.timeouts.reply):
+                    return await self._incoming.drained()
+            except TimeoutError:
+                before, left = left, transport.get_write_buffer_size()
+                if left >= before:
+                    raise DeadlineExceeded(
+                        f"{self.where}: the server stopped reading for {self.timeouts.reply:g} s"
+                    ) from None
 
     def _shown(self, data: bytes, secret: bool) -> bytes:
         if secret or self._challenged:
@@ -157,12 +174,7 @@ class Session:
 
     async def quiet(self, seconds: float) -> bytes:
         """What comes unprompted within `seconds`; returns at the first octets. ``b""`` is silence."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not self.pending and not self.eof:
-                    await self._incoming.change()
-        except TimeoutError:
-            pass
+        await self._incoming.until(lambda: bool(self.pending) or self.eof, seconds)
         return self.pending
 
     # Replies
@@ -174,22 +186,21 @@ class Session:
 
     async def _next(self, timeout: float) -> tuple[Reply, int]:
         incoming = self._incoming
-        try:
-            async with asyncio.timeout(timeout):
-                while not incoming.replies:
-                    if incoming.eof:
-                        raise ConnectionLost(
-                            f"{self.where}: the server closed the connection{self._partial()}"
-                        )
-                    if incoming.parser.overflowed:
-                        raise NotSmtp(f"{self.where}: a reply line without end{self._partial()}")
-                    await incoming.change()
-        except TimeoutError:
-            raise DeadlineExceeded(f"{self.where}: no reply within {timeout:g} s{self._partial()}") from None
+        await incoming.until(
+            lambda: bool(incoming.replies) or incoming.eof or incoming.parser.overflowed, timeout
+        )
+        if not incoming.replies:
+            if incoming.eof:
+                raise ConnectionLost(f"{self.where}: the server closed the connection{self._partial()}")
+            if incoming.parser.overflowed:
+                raise NotSmtp(f"{self.where}: a reply line without end{self._partial()}")
+            raise DeadlineExceeded(f"{self.where}: no reply within {timeout:g} s{self._partial()}")
         if len(incoming.replies) == MAX_QUEUED and incoming.transport:
             incoming.transport.resume_reading()
         reply, when = incoming.replies.popleft()
         self._challenged = reply.code == 334
+        if when > self._sent:
+            self.waits.append((when - self._sent) / 1e9)
         return reply, when
 
     def _partial(self) -> str:
@@ -330,13 +341,23 @@ class Session:
         finally:
             await self.close()
 
-    async def close(self) -> None:
-        """Close our side, with TLS's closing alert where TLS is active; returns at once."""
+    async def close(self, within: float = 0.0) -> None:
+        """Close our side, with TLS's closing alert where TLS is active.
+
+        Waits up to `within` seconds for the server to close too, then drops the connection.
+        """
         transport = self._incoming.transport
         self._incoming.leave()
         if transport is not None and not transport.is_closing():
             transport.close()
         await asyncio.sleep(0)
+        if transport is None or not within:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not self._incoming.closed:
+                    await self._incoming.change()
+        transport.abort()
 
     def abort(self) -> None:
         """Drop the connection without a goodbye."""

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
+from smtpbench._incoming import Incoming
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, TlsFailed, Unreachable
 from smtpbench.session import Session
 from smtpbench.target import Endpoint, Timeouts, Tls
@@ -346,3 +348,18 @@ def test_a_transcript_is_bounded_and_says_where_it_was_cut() -> None:
     assert log.entries[2].sender == "note"
     assert b"5 octets" in log.entries[2].data
     assert len(log.entries) == 3
+
+
+async def test_time_in_which_our_own_loop_was_late_is_not_held_against_the_server() -> None:
+    incoming = Incoming(None, None)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, time.sleep, 0.3)  # this machine is busy: nothing is read meanwhile
+    loop.call_later(0.35, incoming.data_received, b"250 OK\r\n")
+    await incoming.until(lambda: bool(incoming.replies), 0.2)
+    assert incoming.replies
+
+
+async def test_a_wait_ends() -> None:
+    begin = time.monotonic()
+    await Incoming(None, None).until(lambda: False, 0.15)
+    assert 0.15 <= time.monotonic() - begin < 5.0

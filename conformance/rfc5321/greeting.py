@@ -28,7 +28,7 @@ NAME = rb"(?:%s(?:\.%s)*|%s)(?: |$)" % (LABEL, LABEL, LITERAL)
 QUALIFIED = rb"(?:%s(?:\.%s)+|%s)(?: |$)" % (LABEL, LABEL, LITERAL)
 
 
-@case("5321-A-17", "5321-A-20", broken_by="greeting-waits-for-client")
+@case("5321-A-17", "5321-A-20", broken_by="greeting-waits-for-client", about_connection=True)
 async def server_speaks_first(peer: Peer) -> Observation:
     """The greeting comes without the client having sent anything."""
     await peer.connect_only()

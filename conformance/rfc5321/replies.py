@@ -91,6 +91,14 @@ async def unknown_verbs_keep_the_connection(peer: Peer) -> Observation:
     return expect(await last_word(peer, *UNKNOWN), not_codes(421), stricter=codes(421))
 
 
+@case("5321-A-37", broken_by="closes-after-each-command", about_connection=True)
+async def connection_stays_open_between_commands(peer: Peer) -> Observation:
+    """After a command has been answered the connection stays open for the next."""
+    await peer.until_greeted()
+    stays: Expectation[Answer] = that("the connection open", lambda answer: not answer.closed)
+    return expect(await last_word(peer, b"NOOP", b"NOOP", b"RSET"), stays, untested=codes(421))
+
+
 @case("5321-A-37", broken_by="syntax-error-closes")
 async def syntax_errors_keep_the_connection(peer: Peer) -> Observation:
     """Commands with a syntax error are no reason to close the connection."""

@@ -19,6 +19,7 @@ from smtpbench.conformance.discovery import load_cases, selected
 from smtpbench.conformance.model import Level, find_cases, load_catalogue
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.conformance.run import Listener, run_conformance
+from smtpbench.conformance.schedule import DEFAULT_JOBS
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_INTERNAL, EXIT_OK
 from smtpbench.lab.opening import open_target
 from smtpbench.lab.options import TargetOptions
@@ -40,6 +41,13 @@ EndpointOpt = Annotated[
     Role | None, typer.Option(help="Where cases go that name no endpoint: default mx, else the first.")
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, help="Of random dialogues: the same seed, the same dialogues.")]
+JobsOpt = Annotated[
+    int, typer.Option(min=1, max=64, metavar="N", help="Cases at a time; 1 runs one after another.")
+]
+DeadlineOpt = Annotated[
+    float | None,
+    typer.Option(min=1, metavar="SECONDS", help="For all cases together; default 1800, with --slow 3600."),
+]
 ListOpt = Annotated[bool, typer.Option("--list", help="List the cases; contact nobody.")]
 
 _QUIET_VERDICTS = frozenset({Verdict.PASS, Verdict.INFO, Verdict.UNTESTED, Verdict.HARDENED})
@@ -57,13 +65,16 @@ def conform(
     slow: SlowOpt = False,
     seed: SeedOpt = 0,
     endpoint: EndpointOpt = None,
+    jobs: JobsOpt = DEFAULT_JOBS,
+    deadline: DeadlineOpt = None,
     list_only: ListOpt = False,
     options: TargetOptions,
     outputs: Outputs,
 ) -> int:
     """Check the target's behaviour against the RFCs, requirement by requirement.
 
-    Exit code: 0 conforms, 1 findings, 3 target unreachable or nothing could be tested.
+    Exit code: 0 conforms, 1 findings, 3 target unreachable, nothing could be tested, or half of what was put
+    to the target got no answer because it, or the run's time, failed.
     """
     if list_only:
         _list(tuple(select), tuple(exclude))
@@ -83,6 +94,8 @@ def conform(
             slow=slow,
             seed=seed,
             endpoint=endpoint,
+            jobs=jobs,
+            deadline=deadline,
             listener=listener,
         )
     new = new_findings(result, known, strict=strict)
@@ -104,13 +117,13 @@ def conform(
 
 
 def exit_code(result: ConformanceResult, new_findings: Sequence[CaseResult]) -> int:
-    """What a run means: findings before our own errors before nothing tested."""
+    """What a run means: findings before our own errors before too little tested."""
     if new_findings:
         return EXIT_FINDINGS
     answered = sum(result.summary[verdict] for verdict in Verdict) - result.summary[Verdict.UNTESTED]
     if result.summary[Verdict.ERROR]:
         return EXIT_INTERNAL
-    return EXIT_OK if answered else EXIT_INCONCLUSIVE
+    return EXIT_OK if answered > result.interrupted else EXIT_INCONCLUSIVE
 
 
 def new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) -> list[CaseResult]:
@@ -129,6 +142,8 @@ def new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) ->
 def _show(result: ConformanceResult, known: Baseline, new: Sequence[CaseResult]) -> None:
     console = Console()
     console.print(render_terminal(result))
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
     for item in known.stale(result):
         console.print(f"baseline: {item.case} is no longer {item.verdict}: remove the entry", markup=False)
     if known.accepted:

@@ -6,16 +6,19 @@ import asyncio
 import shlex
 import time
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from smtpbench.conformance.cases import Case
-from smtpbench.conformance.conversation import Surroundings, TryAgain
+from smtpbench.conformance.control import unsteady
+from smtpbench.conformance.conversation import REST, Surroundings, TryAgain, TurnedAway
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Catalogue
-from smtpbench.conformance.needs import RETRIES, RETRY, Facts, Need, endpoint_role, why_not
+from smtpbench.conformance.needs import RETRIES, RETRY, Facts, endpoint_role, why_not
 from smtpbench.conformance.observation import Observation, Outcome, Untested
 from smtpbench.conformance.peer import Peer
+from smtpbench.conformance.pulse import Pace, Pulse
 from smtpbench.conformance.result import CaseResult, TranscriptLine, Verdict
 from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer
@@ -25,10 +28,15 @@ from smtpbench.transcript import Entry, Transcript
 from smtpbench.wire.replies import escape
 from smtpbench.witness import Witness, Witnessed
 
+RED = frozenset({Outcome.VIOLATES, Outcome.NEAR})
 ATTEMPTS = 2  # a close or a silence counts only if it happens again
 TRANSCRIPT_OCTETS = 8_192  # kept per case: all of a usual one, and a report of 200 cases stays below 2 MB
 TRANSCRIPT_ENTRIES = 200
 BROKEN = frozenset({Outcome.VIOLATES, Outcome.UNTESTED})  # an error of ours counts as untested
+
+
+class Crowded(Exception):
+    """The target turned a case away while others were under way: it is to be run again, beside fewer."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +75,22 @@ class Bench:
     results: dict[str, CaseResult] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
+    notes: list[str] = field(default_factory=list)  # what the user should know of the run
+    interrupted: set[str] = field(default_factory=set)  # cases that could not be put to the target
+    pace: Pace = field(default_factory=Pace)
+    pulses: dict[Role, Pulse] = field(default_factory=lambda: defaultdict(Pulse))
 
-    async def run(self, case: Case) -> CaseResult:
-        """Run `case` and keep its result. Never raises for what the case or the target does."""
+    async def run(self, case: Case, *, crowd: Callable[[], bool] = lambda: False) -> CaseResult:
+        """Run `case` and keep its result. Never raises for what the case or the target does, except
+        Crowded: the target turned it away while `crowd` says that other cases are under way.
+        """
         begin = time.perf_counter()
         transcript = Transcript(TRANSCRIPT_OCTETS, TRANSCRIPT_ENTRIES)
         reason = self._unmet(case)
         if reason is not None:
             observation, error = Observation("", "", Outcome.UNTESTED, reason), None
         else:
-            observation, error = await self._attempts(case, transcript)
+            observation, error = await self._attempts(case, transcript, crowd)
         result = self._result(case, observation, error)
         result.duration_s = round(time.perf_counter() - begin, 6)
         result.transcript = lines(transcript.entries)
@@ -84,40 +98,64 @@ class Bench:
         self.outcomes[case.id] = observation.outcome
         return result
 
+    def give_up(self, case: Case, reason: str) -> CaseResult:
+        """The result of a case that the run's end keeps from being asked."""
+        result = self._result(case, self._lost(case, reason), None)
+        self.results[case.id], self.outcomes[case.id] = result, Outcome.UNTESTED
+        return result
+
+    def _lost(self, case: Case, reason: str, observed: str = "") -> Observation:
+        self.interrupted.add(case.id)
+        return Observation("", observed, Outcome.UNTESTED, reason)
+
     def _unmet(self, case: Case) -> str | None:
         for earlier in case.after:
             if self.outcomes.get(earlier) in BROKEN:
                 return f"{earlier} is {self.results[earlier].verdict}"
         return why_not(case.needs, self.facts)
 
-    async def _attempts(self, case: Case, transcript: Transcript) -> tuple[Observation, str | None]:
+    async def _attempts(
+        self, case: Case, transcript: Transcript, crowd: Callable[[], bool]
+    ) -> tuple[Observation, str | None]:
         """The observation, and the text of our own error if there was one."""
-        again = None
+        before: list[str] = []
         for attempt in range(1, ATTEMPTS + 1):
-            around = self._surroundings(case.needs, transcript, last=attempt == ATTEMPTS)
+            around = self._surroundings(case, transcript, last=attempt == ATTEMPTS)
+            if around.pulse.stopped:
+                return self._lost(case, around.pulse.stopped), None
             try:
-                observation = await self._once(case, around)
-            except TryAgain as trouble:
-                again = str(trouble)
+                observation, error = await self._attempt(case, around)
+            except (TryAgain, TurnedAway) as trouble:
+                if isinstance(trouble, TurnedAway):
+                    if crowd() and not around.pulse.stopped:
+                        raise Crowded(str(trouble)) from trouble
+                    if around.last_attempt:
+                        return self._lost(case, f"turned away twice: {trouble}"), None
+                    await asyncio.sleep(REST)
+                before.append(f"second attempt; first: {trouble}")
                 transcript.add_note(f"{trouble}: the case is run once more")
                 continue
-            except Untested as untested:
-                observation = untested.observation()
-            except SessionError as error:
-                observation = Observation("", "", Outcome.UNTESTED, str(error))
-            except TimeoutError:
-                return Observation("", "", Outcome.UNTESTED), f"not done within {self._deadline(case):g} s"
-            except Exception as error:  # noqa: BLE001 - a case is somebody's code: report it, run the others
-                return Observation("", "", Outcome.UNTESTED), _where(error)
-            if again and observation.reason is None:
-                observation = Observation(
-                    observation.expected,
-                    observation.observed,
-                    observation.outcome,
-                    f"second attempt; first: {again}",
-                )
-            return observation, None
+            before += [f"connected again: {why}" for why in around.reconnected]
+            return _told(observation, before), error
         raise AssertionError("the last attempt never asks for another")
+
+    async def _attempt(self, case: Case, around: Surroundings) -> tuple[Observation, str | None]:
+        """As `_attempts`, once. Raises TryAgain or TurnedAway."""
+        try:
+            observation = await self._once(case, around)
+        except (TryAgain, TurnedAway):
+            raise
+        except Untested as untested:
+            observation = untested.observation()
+        except SessionError as error:
+            observation = Observation("", "", Outcome.UNTESTED, str(error))
+        except TimeoutError:
+            return self._overdue(case)
+        except Exception as error:  # noqa: BLE001 - a case is somebody's code: report it, run the others
+            return Observation("", "", Outcome.UNTESTED), _where(error)
+        if observation.outcome in RED and around.troubled and not case.about_connection:
+            observation = await self._controlled(case, observation)
+        return observation, None
 
     async def _once(self, case: Case, around: Surroundings) -> Observation:
         peer = Peer(around)
@@ -126,19 +164,40 @@ class Bench:
                 return await case.function(peer)
         finally:
             await peer.close()
+            self.pace.add(around.waits)
             for witness in around.witnesses:
                 self.seen.add(case.id, witness)
+
+    async def _controlled(self, case: Case, observation: Observation) -> Observation:
+        """`observation` of a close or a silence, unless a plain session fares no better."""
+        why = await unsteady(lambda: Peer(self._surroundings(case, None, last=True)))
+        return self._lost(case, why, observation.observed) if why else observation
 
     def _deadline(self, case: Case) -> float:
         target = self.facts.target  # the message, the fence, and one to spare; and as much for retries
         again = target.relay.retry_s or 0.0 if target.relay and RETRY in case.needs else 0.0
-        return case.deadline + 3 * (target.timeouts.delivery + RETRIES * again)
+        return case.deadline * self.pace.stretch + 3 * (target.timeouts.delivery + RETRIES * again)
 
-    def _surroundings(self, needs: tuple[Need, ...], transcript: Transcript, *, last: bool) -> Surroundings:
-        there = self.facts.at(endpoint_role(needs))
-        around = Surroundings(there, self.observer, transcript, there.endpoint, there.role, last)
-        around.hop = self.hop
-        return around
+    def _overdue(self, case: Case) -> tuple[Observation, str | None]:
+        late = f"not done within {self._deadline(case):g} s"
+        if self.pace.stretch > 1:
+            return self._lost(case, f"{late}: a reply takes {self.pace.latency:.1f} s"), None
+        return Observation("", "", Outcome.UNTESTED), late
+
+    def _surroundings(self, case: Case, transcript: Transcript | None, *, last: bool) -> Surroundings:
+        there = self.facts.at(endpoint_role(case.needs))
+        there = replace(there, target=self.pace.fit(there.target))
+        return Surroundings(
+            there,
+            self.observer,
+            transcript,
+            there.endpoint,
+            there.role,
+            last,
+            hop=self.hop,
+            pulse=self.pulses[there.role],
+            alone=case.alone,
+        )
 
     def _result(self, case: Case, observation: Observation, error: str | None) -> CaseResult:
         row = self.catalogue.strongest(case.requirements)
@@ -178,6 +237,13 @@ def rerun(spec: str, *ids: str) -> str:
     if not spec:
         return ""
     return f"smtpbench conform {spec} {shlex.join(word for key in ids for word in ('--select', key))}"
+
+
+def _told(observation: Observation, before: list[str]) -> Observation:
+    """`observation` with what happened before it as its reason, if it has none of its own."""
+    if not before or observation.reason is not None:
+        return observation
+    return replace(observation, reason="; ".join(dict.fromkeys(before)))
 
 
 def _where(error: Exception) -> str:

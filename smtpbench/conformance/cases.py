@@ -34,6 +34,8 @@ class Case:
     after: tuple[str, ...]
     deadline: float
     path: Path
+    alone: bool = False
+    about_connection: bool = False
 
 
 def cases_root(path: Path) -> Path | None:
@@ -54,6 +56,8 @@ def case(
     broken_by: str | Sequence[str] = (),
     after: str | Case | Sequence[str | Case] = (),
     deadline: float = DEADLINE,
+    alone: bool = False,
+    about_connection: bool = False,
 ) -> Callable[[CaseFunction], Case]:
     """Make a case of ``async def name(peer) -> Observation``. The docstring's first line is its title.
 
@@ -61,7 +65,12 @@ def case(
     `needs`: preconditions (RECIPIENT, DELIVERED, EXTENSION("SIZE"), …); an unmet one is `untested`.
     `broken_by`: the faults of the reference server that turn the case red (`smtpbench catalogue --proof`).
     `after`: cases (or their ids) that must not have failed; else this one is `untested`.
-    `deadline`: seconds before the case is given up as an error, waits for deliveries not counted.
+    `deadline`: seconds before the case is given up as an error, waits for deliveries not counted; a slow
+    target gets more. A case that needs SLOW and waits for minutes states as many.
+    `alone`: runs beside no other case: it opens many connections, exhausts a limit or scripts the next hop.
+    It also sees how the server turns a connection away, which for others is no answer.
+    `about_connection`: how the server keeps up a connection is the question itself. For every other case a
+    close or a silence counts only against a server that keeps up a plain session.
     """
     if not requirements:
         raise TypeError("@case needs at least one requirement id")
@@ -82,6 +91,8 @@ def case(
             after=tuple(item if isinstance(item, str) else item.id for item in earlier),
             deadline=deadline,
             path=path,
+            alone=alone,
+            about_connection=about_connection,
         )
 
     return make

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import ssl
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.answer import Answer, Ending
 from smtpbench.conformance.needs import Facts
+from smtpbench.conformance.observation import Untested
+from smtpbench.conformance.pulse import Pulse
 from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError, TlsFailed
@@ -20,10 +23,15 @@ from smtpbench.wire.replies import Reply
 from smtpbench.witness import Witness
 
 MAX_STRAY = 1_000  # replies collected from one probe; more says nothing new
+REST = 0.2  # seconds before a connection is tried again
 
 
 class TryAgain(Exception):
     """A connection ended or fell silent on the first attempt: the case is run once more."""
+
+
+class TurnedAway(Exception):
+    """No connection, one that ended before its greeting (twice), or one that was greeted with 4yz."""
 
 
 @dataclass
@@ -40,6 +48,11 @@ class Surroundings:
     hop: Hop | None = None
     sessions: list[Session] = field(default_factory=list)
     witnesses: list[Witness] = field(default_factory=list)  # of all sessions, closed ones too
+    pulse: Pulse = field(default_factory=Pulse)
+    alone: bool = False  # the case wants to see how a connection is turned away
+    reconnected: list[str] = field(default_factory=list)  # why a connection was tried again
+    waits: list[float] = field(default_factory=list)  # seconds that replies took
+    troubled: bool = False  # a connection ended, or a reply or a message did not come
 
 
 class Conversation:
@@ -50,6 +63,7 @@ class Conversation:
         self._session: Session | None = None
         self._greeting: Answer | None = None
         self._ready = False  # an EHLO or HELO was accepted, since TLS if there is TLS
+        self._authenticating = False  # what was sent last is part of an AUTH exchange
 
     @property
     def target(self) -> Target:
@@ -108,13 +122,11 @@ class Conversation:
 
     async def connect(self) -> Answer:
         """Connect (once) and read the greeting."""
-        if self._greeting is not None:
-            return self._greeting
-        if self._session is None:
-            await self._open()
-        answer = await self._collect(b"", 1, None)
-        self._greeting = answer
-        return answer
+        if self._greeting is None:
+            if self._session is None:
+                await self._open()
+            self._greeting = await self._greeted()
+        return self._greeting
 
     async def connect_only(self) -> None:
         """Connect and do not read the greeting; `connect` reads it later."""
@@ -122,15 +134,54 @@ class Conversation:
             await self._open()
 
     async def _open(self) -> None:
-        target = self.target
-        self._session = await Session.open(
-            self._around.endpoint,
-            tls=target.tls,
-            timeouts=target.timeouts,
-            transcript=self._around.transcript,
-            witness=self._witness(),
-        )
-        self._around.sessions.append(self._session)
+        """Connect; once more if that fails. Raises TurnedAway, or TlsFailed."""
+        around, target = self._around, self.target
+        for last in (False, True):
+            try:
+                self._session = await Session.open(
+                    around.endpoint,
+                    tls=target.tls,
+                    timeouts=target.timeouts,
+                    transcript=around.transcript,
+                    witness=self._witness(),
+                )
+                around.sessions.append(self._session)
+                return
+            except SessionError as error:
+                await self._missed(error, last=last)
+
+    async def _greeted(self) -> Answer:
+        """The greeting; a connection that ends before it is tried once more. Raises TurnedAway."""
+        around = self._around
+        for last in (False, True):
+            try:
+                reply = await self.session.read_reply()
+                break
+            except ConnectionLost as error:
+                if around.alone or self.session.pending:
+                    return self._trouble(error)
+                await self._missed(error, last=last)
+                await self._open()
+            except DeadlineExceeded as error:
+                if not around.facts.here.speaks_second:
+                    around.pulse.miss(str(error))
+                return self._trouble(error)
+        if reply.severity == 4 and not around.alone:
+            around.pulse.miss(str(reply))
+            raise TurnedAway(f"greeted with {reply}")
+        around.pulse.beat()
+        return Answer(b"", (reply,))
+
+    async def _missed(self, error: SessionError, *, last: bool) -> None:
+        """Note a connection that came to nothing; rest before the next. Raises TurnedAway or TlsFailed."""
+        around = self._around
+        around.pulse.miss(str(error))
+        if last or around.alone:
+            raise error if isinstance(error, TlsFailed) or around.alone else TurnedAway(str(error)) from error
+        around.reconnected.append(str(error))
+        if around.transcript is not None:
+            around.transcript.add_note(f"{error}: connecting once more")
+        await asyncio.sleep(REST)
 
     def _witness(self) -> Witness:
         witness = Witness(lmtp=self._around.role is Role.LMTP)
@@ -154,6 +205,7 @@ class Conversation:
     async def send(self, octets: bytes, *, secret: bool = False) -> None:
         """Send exactly `octets` and read nothing. The transcript has `secret` ones redacted."""
         await self.connect()
+        self._note_auth(octets)
         try:
             await self.session.send(octets, secret=secret)
         except SessionError as error:
@@ -172,6 +224,7 @@ class Conversation:
         try:
             await self.session.send(octets)
         except ConnectionLost:
+            self._around.troubled = True
             return Answer(octets, (), Ending.CLOSED)
         return await self._until_quiet(octets, within)
 
@@ -183,6 +236,7 @@ class Conversation:
         """All replies until the server closes; SILENT if it does not within `timeout` (`timeouts.reply`)."""
         wait = self.target.timeouts.reply if timeout is None else timeout
         replies = tuple(await self.session.until_eof(wait))
+        self._around.troubled = True
         return Answer(b"", replies, Ending.CLOSED if self.session.eof else Ending.SILENT, wait)
 
     async def ehlo(self, name: str | None = None) -> Answer:
@@ -240,12 +294,17 @@ class Conversation:
     async def close(self) -> None:
         """Close every session of the case. The runner calls this."""
         for session in self._around.sessions:
+            self._around.waits += session.waits
             await session.close()
         self._around.sessions.clear()
 
     # Below
 
+    def _note_auth(self, octets: bytes) -> None:
+        self._authenticating = octets[:5].upper() == b"AUTH " or self.session.challenged
+
     async def _ask(self, octets: bytes, count: int, timeout: float | None) -> Answer:
+        self._note_auth(octets)
         try:
             await self.session.send(octets)
         except SessionError as error:
@@ -273,6 +332,10 @@ class Conversation:
         """A close or a silence: run again the first time, the Answer the second time."""
         if not isinstance(error, ConnectionLost | DeadlineExceeded):
             raise error
+        if isinstance(error, DeadlineExceeded) and (self._authenticating or asked[:5].upper() == b"AUTH "):
+            # Many servers hold the answer back after a failure, some for longer than we wait.
+            raise Untested(f"AUTH is not answered: {error}")
+        self._around.troubled = True
         if not self._around.last_attempt:
             raise TryAgain(str(error)) from error
         waited = self.target.timeouts.reply if wait is None else wait
@@ -288,5 +351,7 @@ class Conversation:
         except DeadlineExceeded:
             pass
         except ConnectionLost:
+            self._around.troubled = True
             return Answer(asked, tuple(replies), Ending.CLOSED)
+        self._around.troubled |= not replies
         return Answer(asked, tuple(replies), Ending.OPEN if replies else Ending.SILENT, wait)

@@ -30,6 +30,8 @@ class Offers:
     encrypted: Extensions | None = None
     authenticated: Extensions | None = None
     no_tls: str = "TLS is not offered"
+    speaks_second: bool = False  # no greeting came until we said something
+    no_auth: str | None = None  # why credentials are of no use here, where they were tried
     trouble: str | None = None
 
 

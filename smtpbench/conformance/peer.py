@@ -161,6 +161,8 @@ class Peer(Conversation):
         await self.until_ready()
         submission = self._around.role in (Role.SUBMISSION, Role.SUBMISSIONS)
         if submission and self.target.auth is not None and not self._known:
+            if self._around.facts.here.no_auth:
+                raise Untested(self._around.facts.here.no_auth)
             _must(await self.auth(), 235, "AUTH was not accepted")
             self._known = True
 
@@ -222,6 +224,7 @@ class Peer(Conversation):
         if ended.severity == 2:
             found = list(await observer.fetch(self.marker, recipients, wait))
             if len(found) < recipients:  # accepted and not delivered: no fence is needed to judge that
+                self._around.troubled = True
                 return self._as_delivery(ended, found)
         await self.fence()
         quiet = self.target.timeouts.quiet
@@ -241,6 +244,7 @@ class Peer(Conversation):
             try:
                 first = (await self.session.read_reply(),)
             except DeadlineExceeded:
+                self._around.troubled = True
                 return Answer(b"", (), Ending.SILENT, self.target.timeouts.reply)
             await self.session.send(b"QUIT" + CRLF)
         rest = await self.until_closed()
@@ -272,9 +276,7 @@ class Peer(Conversation):
         """
         observer = self._observer()
         marker = b"smtpbench-fence-" + secrets.token_hex(8).encode()
-        here = self._around
-        around = Surroundings(here.facts, observer, None, here.endpoint, here.role, marker=marker)
-        around.witnesses = here.witnesses
+        around = replace(self._around, transcript=None, marker=marker, last_attempt=True, sessions=[])
         fence = Peer(around)
         try:
             await fence.until_mail(sender)

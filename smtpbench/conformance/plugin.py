@@ -23,6 +23,7 @@ from smtpbench.conformance.cases import Case, cases_root
 from smtpbench.conformance.discovery import ordered
 from smtpbench.conformance.model import Catalogue, load_catalogue
 from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.conformance.schedule import DEFAULT_JOBS, Schedule, in_turns
 from smtpbench.conformance.survey import survey
 from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.observers import Observer, open_observer
@@ -45,6 +46,8 @@ class Settings:
     endpoint: Role | None = None  # where cases go that name no endpoint; None: the target's main one
     strict: bool = False
     slow: bool = False
+    jobs: int = DEFAULT_JOBS
+    deadline: float | None = None  # seconds for all cases together
     seed: int = 0
     wanted: Callable[[Case], bool] = lambda case: True
     on_collected: Callable[[int], None] = lambda number: None
@@ -80,7 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
     strict, slow = config.getoption("--smtp-strict"), config.getoption("--smtp-slow")
     seed = config.getoption("--smtp-seed")
     config.stash[SETTINGS] = Settings(
-        target, command_words(spec, endpoint, seed), endpoint=endpoint, strict=strict, slow=slow, seed=seed
+        target,
+        command_words(spec, endpoint, seed),
+        endpoint=endpoint,
+        strict=strict,
+        slow=slow,
+        seed=seed,
+        jobs=config.getoption("--smtp-jobs") or DEFAULT_JOBS,
+        deadline=config.getoption("--smtp-deadline"),
     )
 
 
@@ -127,9 +137,9 @@ class CaseFile(pytest.Module):
 
 def _item_function(case: Case) -> Callable[..., object]:
     @pytest.mark.asyncio(loop_scope="session")
-    async def run(smtp_bench: Bench, request: pytest.FixtureRequest) -> None:
+    async def run(smtp_schedule: Schedule, request: pytest.FixtureRequest) -> None:
         settings = request.config.stash[SETTINGS]
-        result = await smtp_bench.run(case)
+        result = await smtp_schedule.result(case)
         settings.on_result(result)
         _report(result, request.node, strict=settings.strict)
 
@@ -166,7 +176,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     by_id = {item.stash[CASE].id: item for item in items if CASE in item.stash}
     try:
-        order = [case.id for case in ordered(item.stash[CASE] for item in items if CASE in item.stash)]
+        cases = ordered(item.stash[CASE] for item in items if CASE in item.stash)
+        order = [case.id for case in in_turns(cases)]
     except SmtpbenchError as error:
         settings.trouble = error
         raise pytest.UsageError(str(error)) from None
@@ -179,8 +190,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def smtp_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """The target on the bench: asked once what it is, its observer open for the whole session."""
+async def smtp_schedule(request: pytest.FixtureRequest) -> AsyncIterator[Schedule]:
+    """All cases of the session, to be run side by side; each item awaits the result of its own.
+
+    The target has been asked once what it is, and its observer is open for the whole session.
+    """
     settings = request.config.stash[SETTINGS]
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -188,7 +202,10 @@ async def smtp_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         except SmtpbenchError as error:
             settings.trouble = error
             pytest.exit(str(error), returncode=error.exit_code)
-        yield settings.bench
+        cases = [item.stash[CASE] for item in request.session.items if CASE in item.stash]
+        schedule = Schedule(settings.bench, cases, jobs=settings.jobs, deadline=settings.deadline)
+        stack.push_async_callback(schedule.stop)  # with -x there are cases under way that nobody awaits
+        yield schedule
 
 
 async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib.AsyncExitStack) -> Bench:

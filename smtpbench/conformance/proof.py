@@ -28,6 +28,7 @@ from smtpbench.conformance.model import load_catalogue
 from smtpbench.conformance.observation import Outcome
 from smtpbench.conformance.reference import MX, Profile, reference
 from smtpbench.conformance.result import CaseResult, Verdict
+from smtpbench.conformance.schedule import Schedule
 from smtpbench.conformance.survey import survey
 from smtpbench.delivery.hop import Hop
 from smtpbench.errors import SmtpbenchError, UsageError
@@ -226,7 +227,7 @@ async def run_fault(
         ):
             facts = await survey(target, observable=True, slow=True, main=profile.endpoint)
             bench = Bench(catalogue, facts, observer, hop=hop)
-            await _run_all(bench, cases)
+            await Schedule(bench, cases, jobs=CONCURRENT_CASES).run()
     except SmtpbenchError as error:
         return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))
     results = [*bench.results.values(), *passive.judge_all(bench.seen, catalogue)]
@@ -242,22 +243,6 @@ async def run_fault(
 def _is_red(result: CaseResult, bench: Bench) -> bool:
     outcome = bench.outcomes.get(result.id)
     return outcome in _RED if outcome is not None else result.verdict in _RED_VERDICTS
-
-
-async def _run_all(bench: Bench, cases: Sequence[Case]) -> None:
-    """Run `cases`, several at a time; those that come after others wait for them."""
-    gate = asyncio.Semaphore(CONCURRENT_CASES)
-
-    async def one(case: Case) -> None:
-        async with gate:
-            await bench.run(case)
-
-    waiting = list(cases)
-    while waiting:
-        pending = {case.id for case in waiting}
-        ready = [case for case in waiting if not pending.intersection(case.after)]
-        await asyncio.gather(*(one(case) for case in ready))
-        waiting = [case for case in waiting if case not in ready]
 
 
 _worker: dict[Path, tuple[list[Case], Workspace]] = {}  # by root: read once, and one certificate, a worker

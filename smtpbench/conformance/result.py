@@ -78,4 +78,6 @@ class ConformanceResult(_Model):
     target: TargetInfo
     summary: dict[Verdict, int]
     coverage: Coverage
+    interrupted: int = 0  # cases that are untested because the target, or the run's time, failed
+    notes: list[str] = []  # what happened in the run at large: fewer cases at a time, say
     cases: list[CaseResult]

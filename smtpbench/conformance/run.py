@@ -21,6 +21,7 @@ from smtpbench.conformance.discovery import Selectable, selected
 from smtpbench.conformance.model import STRENGTH, Catalogue, Level, find_cases, load_catalogue
 from smtpbench.conformance.plugin import SETTINGS, Settings
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Coverage, TargetInfo, Verdict
+from smtpbench.conformance.schedule import DEFAULT_JOBS
 from smtpbench.conformance.survey import main_role
 from smtpbench.errors import SmtpbenchError, UsageError
 from smtpbench.target import Role, Target
@@ -41,6 +42,8 @@ _PYTEST_ARGUMENTS = (
     "-oasyncio_mode=strict",
     "-oasyncio_default_fixture_loop_scope=session",
 )
+RUN_DEADLINE = 1_800.0  # seconds: a target that takes a second for each reply needs about a third of it
+SLOW_RUN_DEADLINE = 3_600.0
 _ANSWERED = frozenset(Verdict) - {Verdict.UNTESTED, Verdict.ERROR}
 
 
@@ -62,6 +65,8 @@ def run_conformance(
     slow: bool = False,
     seed: int = 0,
     endpoint: Role | None = None,
+    jobs: int = DEFAULT_JOBS,
+    deadline: float | None = None,
     root: Path | None = None,
     listener: Listener | None = None,
 ) -> ConformanceResult:
@@ -70,7 +75,8 @@ def run_conformance(
     `select` and `exclude` are globs over case ids and requirement ids; `level` leaves out what binds
     less than it; `spec` is how the user named the target, for each case's `repro`; `seed` is that of what
     cases draw at random; `endpoint` is where the cases go that name no endpoint of their own (None: the
-    target's main one).
+    target's main one). `jobs` cases run at a time; what is not done after `deadline` seconds (30 minutes,
+    with `slow` 60) is untested.
     Raises UsageError (nothing selected, catalogue broken), SessionError (target unreachable),
     SmtpbenchError (a case file does not import).
     """
@@ -84,21 +90,31 @@ def run_conformance(
 
     main_role(target, endpoint)
     words = command_words(spec, endpoint, seed)
+    cases: list[CaseResult] = []
+
+    def told(result: CaseResult) -> None:
+        cases.append(result)
+        tell.result(result)
+
     settings = Settings(
         target,
         words,
         endpoint=endpoint,
         catalogue=catalogue,
         slow=slow,
+        jobs=jobs,
+        deadline=deadline or (SLOW_RUN_DEADLINE if slow else RUN_DEADLINE),
         seed=seed,
         wanted=wanted,
         on_collected=tell.collected,
-        on_result=tell.result,
+        on_result=told,
     )
     started, begin = datetime.now(UTC), time.perf_counter()
     bench = _pytest(folder, settings)
+    place = {result.id: number for number, result in enumerate(cases)}
+    bench.seen.breaches.sort(key=lambda breach: place[breach.case])  # whichever case was done first
     judged = passive.judge_all(bench.seen, catalogue, spec=words, wanted=wanted)
-    results = [*bench.results.values(), *judged]
+    results = [*cases, *judged]
     return ConformanceResult(
         smtpbench=smtpbench.__version__,
         started=started.isoformat(timespec="seconds"),
@@ -106,6 +122,8 @@ def run_conformance(
         target=_target_info(bench),
         summary=_summary(results),
         coverage=_coverage(catalogue, results),
+        interrupted=len(bench.interrupted),
+        notes=bench.notes,
         cases=results,
     )
 

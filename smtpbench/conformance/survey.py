@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from smtpbench.target import Role, Target
 from smtpbench.wire.ehlo import NO_EXTENSIONS
 from smtpbench.wire.replies import TAKES_NO_MAIL, Reply
 
+PARTING = 1.0  # seconds for the server to close its side, so that nothing of ours is left open
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "CRAM-MD5", "LOGIN")  # in the order in which we choose
 
 
@@ -23,14 +25,15 @@ async def survey(target: Target, *, observable: bool, slow: bool = False, main: 
     that is refused is no trouble: there are no extensions then.
     """
     role = main_role(target, main)
+    asked = await asyncio.gather(*(_ask(target, each) for each in target.endpoints), return_exceptions=True)
     offers = {}
-    for each in target.endpoints:
-        try:
-            offers[each] = await _ask(target, each)
-        except SessionError as error:
-            if each is role:
-                raise
-            offers[each] = Offers(trouble=f"the {each.value} endpoint could not be asked: {error}")
+    for each, found in zip(target.endpoints, asked, strict=True):
+        if isinstance(found, Offers):
+            offers[each] = found
+        elif each is role or not isinstance(found, SessionError):
+            raise found
+        else:
+            offers[each] = Offers(trouble=f"the {each.value} endpoint could not be asked: {found}")
     return Facts(target, role, offers, observable, slow)
 
 
@@ -47,8 +50,8 @@ def main_role(target: Target, wanted: Role | None = None) -> Role:
 async def _ask(target: Target, role: Role) -> Offers:
     session = await Session.open(target.endpoints[role], tls=target.tls, timeouts=target.timeouts)
     try:
-        greeting = await _greeting(session)
-        offers = Offers(str(greeting), greeting.code)
+        greeting, speaks_second = await _greeting(session)
+        offers = Offers(str(greeting), greeting.code, speaks_second=speaks_second)
         if greeting.code == 220:
             offers = await _offers(session, target, role, offers)
         elif greeting.code in TAKES_NO_MAIL:
@@ -56,15 +59,16 @@ async def _ask(target: Target, role: Role) -> Offers:
                 await session.command(b"QUIT")
         return offers
     finally:
-        await session.close()
+        await session.close(within=PARTING)
 
 
-async def _greeting(session: Session) -> Reply:
+async def _greeting(session: Session) -> tuple[Reply, bool]:
+    """The greeting, and whether we had to speak first."""
     try:
-        return await session.greeting()
+        return await session.greeting(), False
     except DeadlineExceeded:
         # Wrong (§4.3.1), but some wait for the client to speak; a case will say so. Silence again: give up.
-        return await session.command(b"NOOP")
+        return await session.command(b"NOOP"), True
 
 
 async def _offers(session: Session, target: Target, role: Role, offers: Offers) -> Offers:
@@ -82,7 +86,9 @@ async def _offers(session: Session, target: Target, role: Role, offers: Offers) 
                 await session.ehlo(target.client_name, verb)
         if session.tls_active:
             offers = replace(offers, encrypted=session.extensions)
-        if await _authenticate(session, target):
+        no_auth = await _authenticate(session, target)
+        offers = replace(offers, no_auth=no_auth or None)
+        if no_auth == "":
             await session.ehlo(target.client_name, verb)
             offers = replace(offers, authenticated=session.extensions)
     except (ConnectionLost, DeadlineExceeded) as error:
@@ -94,14 +100,20 @@ async def _offers(session: Session, target: Target, role: Role, offers: Offers) 
     return offers
 
 
-async def _authenticate(session: Session, target: Target) -> bool:
-    """Whether the target's credentials are accepted here; False too where there is nothing to try."""
+async def _authenticate(session: Session, target: Target) -> str | None:
+    """ "" if the target's credentials are accepted here, or why not; None where there is nothing to try."""
     offered = (session.extensions or NO_EXTENSIONS).auth_mechanisms
     mechanism = next((name for name in MECHANISMS if name in offered), None)
     if target.auth is None or mechanism is None:
-        return False
+        return None
     try:
         password = target.auth.password()
     except SmtpbenchError:
-        return False  # a case that needs it says so
-    return (await session.auth(mechanism, target.auth.username, password)).code == 235
+        return None  # a case that needs it says so
+    try:
+        reply = await session.auth(mechanism, target.auth.username, password)
+    except DeadlineExceeded as error:
+        return f"AUTH is not answered: {error}"
+    if reply.code == 235:
+        return ""
+    return f"the credentials were refused: {reply}" if reply.severity == 5 else None

@@ -87,6 +87,15 @@ def test_exit_codes(
     assert run(strict=strict) == code
 
 
+@pytest.mark.parametrize(("interrupted", "code"), [(0, 0), (2, 0), (3, 3), (5, 3)])
+def test_half_of_the_cases_interrupted_is_inconclusive(
+    result: list[ConformanceResult], interrupted: int, code: int
+) -> None:
+    made = found(*[Verdict.PASS] * 3, *[Verdict.UNTESTED] * (interrupted + 10))
+    result.append(made.model_copy(update={"interrupted": interrupted}))
+    assert run() == code
+
+
 def test_a_baseline_from_first_draft_to_stale_entry(
     result: list[ConformanceResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

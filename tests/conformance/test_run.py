@@ -197,6 +197,49 @@ def test_plain_pytest_by_name(pytester: pytest.Pytester, lab_reference: Target, 
     plain(pytester, lab_reference, case_folder(CASES), "-k", "good").assert_outcomes(passed=1, deselected=4)
 
 
+ENDLESS = '''
+import asyncio
+
+@case("T-1")
+async def endless(peer):
+    """Waits for what does not come."""
+    await peer.until_ready()
+    await asyncio.Event().wait()
+'''
+
+
+def test_plain_pytest_stops_at_the_first_failure(
+    pytester: pytest.Pytester, lab_reference: Target, case_folder: Folder
+) -> None:
+    root = case_folder(CASES + ENDLESS)
+    result = plain(
+        pytester,
+        lab_reference,
+        root,
+        "-x",
+        "-W",
+        "error::pytest.PytestUnraisableExceptionWarning",
+        "-k",
+        "bad or endless",
+    )
+    result.assert_outcomes(failed=1, deselected=4)
+    assert result.duration < 15  # `endless` was under way, and was not waited for
+    result.stdout.no_fnmatch_line("*never awaited*")
+    result.stdout.no_fnmatch_line("*was destroyed*")
+
+
+def test_one_case_after_another(lab_reference: Target, case_folder: Folder) -> None:
+    assert verdicts(run_conformance(lab_reference, root=case_folder(CASES), jobs=1)) == VERDICTS
+
+
+def test_a_run_has_a_deadline(lab_reference: Target, case_folder: Folder) -> None:
+    result = run_conformance(lab_reference, root=case_folder(CASES + ENDLESS), deadline=1.0)
+    (endless,) = [case for case in result.cases if case.id == "group.endless"]
+    assert (endless.verdict, endless.reason) == ("untested", "the run's time was over: 1 s (--deadline)")
+    assert result.interrupted == 1
+    assert {case.id: case.verdict.value for case in result.cases if case is not endless} == VERDICTS
+
+
 def test_plain_pytest_without_a_target(pytester: pytest.Pytester, case_folder: Folder) -> None:
     result = pytester.runpytest_subprocess("-q", str(case_folder(CASES)))
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED

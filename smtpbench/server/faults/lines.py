@@ -163,6 +163,16 @@ class UnknownVerbCloses(_UnknownVerb):
         self.close()
 
 
+@fault("closes-after-each-command", "5321-A-37")
+class ClosesAfterEachCommand(Receiver):
+    """A command is answered, and then the connection is closed."""
+
+    def perform(self, command: Command) -> None:
+        super().perform(command)
+        if self.action is None:
+            self.close()
+
+
 @fault("x-verb-accepted", "5321-A-35")
 class XVerbAccepted(_UnknownVerb):
     """An unknown verb that begins with X is answered 250."""
