@@ -50,7 +50,9 @@ async def burl_needs_a_recipient(peer: Peer) -> Observation:
 @case("MISC-10", needs=[*BURL, RECIPIENT, DELIVERED], broken_by="burl-of-nothing-is-accepted")
 async def what_cannot_be_fetched_fails_the_transaction(peer: Peer) -> Observation:
     """A URL that leads nowhere is refused, and nothing of the transaction is delivered."""
-    await one_chunk(peer) if "CHUNKING" in await peer.until_ready() else await peer.until_rcpt()
+    if "CHUNKING" in await peer.until_ready():
+        await one_chunk(peer)
+    await peer.until_rcpt()
     answer = await peer.command(FETCH)
     return all_of(expect(answer, refused), expect(await peer.nothing_arrived(), nothing_delivered))
 

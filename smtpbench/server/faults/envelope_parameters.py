@@ -245,7 +245,7 @@ class MailmaxNotReached(Receiver):
         return self.mails >= most
 
 
-@fault("mailmax-closes", "MISC-32")
+@fault("mailmax-closes", "MISC-32", "5321-A-37")
 class MailmaxCloses(Receiver):
     """The transaction after the last is answered with a close and no reply."""
 
