@@ -5,6 +5,7 @@ from __future__ import annotations
 from smtpbench.conformance import (
     DELIVERED,
     EXTENSION,
+    NUL_DELIVERED,
     RECIPIENT,
     TLS_EXTENSION,
     Answer,
@@ -201,7 +202,7 @@ async def data_with_binarymime(peer: Peer) -> Observation:
 
 @case(
     "3030-18",
-    needs=[BINARYMIME, RECIPIENT, DELIVERED],
+    needs=[BINARYMIME, RECIPIENT, DELIVERED, NUL_DELIVERED],
     broken_by=("strips-eighth-bit", "drops-control-characters"),
 )
 async def binary_content_is_preserved(peer: Peer) -> Observation:

@@ -232,14 +232,18 @@ DEMANDED = (b"RSET", b"VRFY postmaster", b"HELP", b"MAIL FROM:<>", b"DATA")
 
 
 async def demands(peer: Peer) -> dict[bytes, Answer]:
-    """The replies to `DEMANDED` in clear, each in a session of its own; untested unless MAIL gets a 530."""
+    """The replies to `DEMANDED` in clear, each in its own session; untested unless MAIL gets a 530 for TLS.
+
+    The same 530 5.7.0 asks for AUTH (RFC 4954 §6): which of the two is meant, only the text tells.
+    """
     answers = {}
     for line in DEMANDED:
         session = peer.new_session()
         await until_offered(session)
         answers[line] = await session.command(line)
-    if answers[b"MAIL FROM:<>"].code != 530:
-        raise Untested("TLS is not demanded", str(answers[b"MAIL FROM:<>"]))
+    mail = answers[b"MAIL FROM:<>"]
+    if mail.code != 530 or "TLS" not in mail.text.upper():
+        raise Untested("TLS is not demanded", str(mail))
     return answers
 
 

@@ -77,8 +77,10 @@ async def received_line_on_top(peer: Peer) -> Observation:
 @case("5321-D-35", needs=NEEDS, after=RECEIVED_AFTER, broken_by="received-without-from")
 async def received_names_the_client(peer: Peer) -> Observation:
     """The FROM clause of the Received line has the name from EHLO and the client's address as a literal."""
-    name = re.escape(peer.target.client_name)
-    both = re.compile(rf"^from\s+{name}\s(?:(?!\sby\s).)*\[[0-9A-Fa-f:.v]+\]", re.IGNORECASE)
+    clause = r"(?:(?!\sby\s).)*"  # to the BY clause; the order is a matter of the grammar
+    name = rf"(?={clause}(?<![\w.-]){re.escape(peer.target.client_name)}(?![\w.-]))"
+    literal = rf"(?={clause}\[[0-9A-Fa-f:.v]+\])"
+    both = re.compile(rf"^from\s{name}{literal}", re.IGNORECASE)
     either = re.compile(r"^from\s+\S", re.IGNORECASE)
     return expect(
         await received_line(peer),

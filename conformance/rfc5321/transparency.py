@@ -6,6 +6,7 @@ import re
 
 from smtpbench.conformance import (
     DELIVERED,
+    NUL_DELIVERED,
     RECIPIENT,
     Delivery,
     Expectation,
@@ -94,7 +95,7 @@ async def control_characters_are_delivered(peer: Peer) -> Observation:
     return await delivered_or_refused(peer, line)
 
 
-@case("5321-D-20", needs=NEEDS, after=AFTER, broken_by="drops-control-characters")
+@case("5321-D-20", needs=(*NEEDS, NUL_DELIVERED), after=AFTER, broken_by="drops-control-characters")
 async def nul_is_delivered(peer: Peer) -> Observation:
     """NUL, one of the 128 ASCII characters, reaches the mailbox."""
     line = b"\r\nx\0y\r\n"

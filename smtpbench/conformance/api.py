@@ -82,6 +82,8 @@ the endpoint that the case talks to: that of its ENDPOINT, else the main one.
 Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, UTF8_RECIPIENT,
 LOCAL_DOMAIN, NULL_MX_DOMAIN, DELIVERED (an observer), AUTH (credentials), SLOW (the user wants cases of
 minutes), ENDPOINT(Role.LMTP).
+LOCAL_DOMAIN, DELIVERED (an observer), NUL_DELIVERED (one that sees NULs), AUTH
+(credentials), SLOW (the user wants cases of minutes), ENDPOINT(Role.LMTP).
 Of what the endpoint said when it was asked: TLS (STARTTLS is offered, or TLS comes first);
 EXTENSION("SIZE") and NO_EXTENSION("SIZE") as EHLO has it where `until_ready` leads;
 TLS_EXTENSION("REQUIRETLS") as EHLO has it inside TLS, wherever TLS begins; AUTH_OFFERED and
@@ -160,6 +162,7 @@ from smtpbench.conformance.needs import (
     LOCAL_DOMAIN,
     MECHANISM,
     NO_EXTENSION,
+    NUL_DELIVERED,
     NULL_MX_DOMAIN,
     RECIPIENT,
     REFUSING,
@@ -239,6 +242,7 @@ __all__ = [
     "MECHANISM",
     "NO_EXTENSION",
     "NULL_MX_DOMAIN",
+    "NUL_DELIVERED",
     "RECIPIENT",
     "REFUSE",
     "REFUSING",

@@ -115,6 +115,11 @@ LOCAL_DOMAIN = _need(
 )
 NULL_MX_DOMAIN = _fixture("null_mx_domain")
 DELIVERED = _need("delivered", lambda facts: facts.observable, "no observer: --observe is not given")
+NUL_DELIVERED = _need(
+    "nul delivered",
+    lambda facts: facts.target.observe is None or facts.target.observe.mailbox is None,
+    "mail is read over IMAP or POP3, where a server puts something else in the place of a NUL",
+)
 AUTH = _need("auth", lambda facts: facts.target.auth is not None, "no credentials: --username is not given")
 SLOW = _need("slow", lambda facts: facts.slow, "takes minutes: run with --slow")
 TLS = _need(

@@ -14,6 +14,7 @@ from smtpbench.target import Role, Target
 # `$$` is Exim's own `$`. Conditions in ACLs are Exim's default configuration's, less what asks the DNS.
 _CONFIGURATION = Template("""\
 # Written by smtpbench. What the laboratory needs; everything else is Exim's default.
+ACTS_AS_ITSELF = inlist{$$auth1}{:$username}
 PASSWORD = $${readfile{/etc/exim4/password}{}}
 primary_hostname = $name
 qualify_domain = $domain
@@ -84,7 +85,7 @@ plain:
   driver                     = plaintext
   public_name                = PLAIN
   server_prompts             = :
-  server_condition           = $${if and{{eq{$$auth2}{$username}}{eq{$$auth3}{PASSWORD}}}}
+  server_condition           = $${if and{{ACTS_AS_ITSELF}{eq{$$auth2}{$username}}{eq{$$auth3}{PASSWORD}}}}
   server_set_id              = $$auth2
   server_advertise_condition = $offer_auth
 

@@ -98,6 +98,7 @@ class SessionWatch:
         self._utf8 = False  # the transaction began with SMTPUTF8
         self._refusals = 0
         self._may_part = True  # no command was answered yet, or a reply that may end the session was
+        self._shaking = False  # STARTTLS was accepted: what comes now belongs to a handshake
 
     # what happened
 
@@ -106,16 +107,21 @@ class SessionWatch:
         if not self.following:
             self._utf8 |= b"SMTPUTF8" in data.upper()
             return
-        in_turn = not self._due or "PIPELINING" in self._extensions
+        pipelining = "PIPELINING" in self._extensions
+        early = bool(self._due) and not pipelining
         for asked in self._stream.feed(data):
-            self._due.append(asked if in_turn else replace(asked, proper=False))
+            early |= bool(self._due) and not pipelining
+            self._due.append(replace(asked, proper=False) if early else asked)
             if len(self._due) == 1:
                 self._begin()
-        self._stream.plain &= in_turn
+        self._stream.plain &= not early
         self.following &= not self._stream.lost
 
     def received(self, reply: Reply) -> list[Breach]:
-        """A whole reply came."""
+        """A whole reply came, or what looks like one: an alert of TLS can have a line end in it."""
+        if self._shaking:
+            self.following = False
+            return []
         breaches = alone(reply)
         if self._is_asked_utf8(reply):
             breaches = [breach for breach in breaches if breach.rule is not Rule.PRINTABLE]
@@ -126,6 +132,7 @@ class SessionWatch:
     def tls_begun(self) -> None:
         """The handshake is done: the session begins anew, without a greeting (RFC 3207 §4.2)."""
         self._stream.commands_follow()
+        self._shaking = False
         self._extensions, self._recipients, self._may_part = NO_EXTENSIONS, 0, True
 
     def left(self, unfinished: bytes = b"") -> list[Breach]:
@@ -216,7 +223,8 @@ class SessionWatch:
         elif reply.code == 334 and asked.what in ("AUTH", RESPONSE):
             self._stream.response_follows()
         elif asked.what == "STARTTLS" and reply.code == 220:
-            return  # held until the handshake
+            self._shaking = True  # and held until the handshake is done
+            return
         elif reply.severity in (4, 5) or asked.what not in ("DATA", "QUIT"):
             self._stream.commands_follow()
 

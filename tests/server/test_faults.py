@@ -41,6 +41,7 @@ SENDERS = [
     *(b"<>", b"<a@b>", b"a@b", b" <a@b>", b"<a@b>junk", b"<a@b", b"<.a@b>", b"<u@[300.1.1.1]>", b"<u@a_b>"),
     *(b"<a\x01@b>", b"<@x:a@b>", b"<@x a@b>", b"<a!b@c>", b"<u@[1.2.3.4]>", b"<u@[IPv6:::1]>"),
     *(b"<a@b> X=1", b"<a@b> =x", b"<a@b> BODY=9BIT", b"<a@b> SIZE=99999999", b"<a@b> size=1"),
+    b"<a@b> SIZE=90000000000000000001",
     *(b'<"a b"@c>', "<é@x>".encode(), b"<" + b"x" * 50 + b"@y>", b"<a@" + b"d" * 70 + b">"),
     b"<a@" + b"d" * 150 + b">",
 ]  # fmt: skip

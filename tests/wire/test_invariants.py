@@ -229,6 +229,7 @@ def test_a_close_that_nothing_explains(steps: list[Step]) -> None:
         [*HELLO, ("C", b"NOOP\n"), ("S", b"500 5.5.2 ?\r\n")],
         [*HELLO, ("C", b"NO")],
         [*PLAIN, ("C", b"RSET\r\n"), ("C", b"RSET\r\n")],
+        [*PLAIN, ("C", b"RSET\r\nRSET\r\n")],
         [*DATA, ("C", b"half")],
         [*DATA, ("C", b"x\n\r\n.\r\n")],
         [*DATA, ("C", b"x" * 1_001 + b"\r\n.\r\n")],
@@ -238,7 +239,7 @@ def test_a_close_that_nothing_explains(steps: list[Step]) -> None:
         STARTTLS[:-1],
         [*HELLO, *[("C", b"RCPT TO:<a@b>\r\n"), ("S", b"503 5.5.1 no\r\n")] * 4],
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_a_close_that_may_be_right(steps: list[Step]) -> None:
     assert rules(steps, end="server") == []
@@ -247,6 +248,13 @@ def test_a_close_that_may_be_right(steps: list[Step]) -> None:
 def test_a_close_after_a_silence_and_a_close_of_ours() -> None:
     assert rules(HELLO, end="server", idle=IDLE + 1) == []
     assert rules(HELLO, end="client") == []
+
+
+def test_what_comes_between_starttls_and_a_handshake_is_no_reply() -> None:
+    accepted: list[Step] = [*HELLO, ("C", b"STARTTLS\r\n"), ("S", b"220 2.0.0 go\r\n")]
+    alert: Step = ("S", b"\x15\x03\x03\x00\x02\x02\n")  # unexpected_message is 10, a line feed
+    assert rules([*accepted, ("C", b"EHLO a\r\n"), alert], end="server") == []
+    assert rules([*accepted, TLS, ("C", b"EHLO a\r\n"), ("S", b"250 mx\n")]) == [Rule.LINE_ENDS]
 
 
 # Codes

@@ -239,6 +239,18 @@ class SizeParameterIgnored(Receiver):
         return None if refusal == TOO_LARGE else refusal
 
 
+@fault("size-parameter-overflows", "1870-6")
+class SizeParameterOverflows(Receiver):
+    """Of a declared size the last 16 digits count."""
+
+    def check_sender(self, command: Command) -> Refusal | None:
+        size = command.parameters.get("SIZE")
+        if size is None or len(size) <= 16:
+            return super().check_sender(command)
+        cut = {**command.parameters, "SIZE": str(int(size) % 10**16)}
+        return super().check_sender(dataclasses.replace(command, parameters=cut))
+
+
 @fault("size-truncates", "1870-7")
 class SizeTruncates(Receiver):
     """The content is cut at the declared size."""
