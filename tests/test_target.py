@@ -279,3 +279,32 @@ def test_parse_target_gives_one_line_for_each_mistake() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert all(line.startswith("here: endpoints.mx.") for line in lines)
+
+
+RELAY = {"listen": "127.0.0.1:2526", "domain": "relay.example"}
+
+
+def test_a_next_hop_is_read_and_written_back(tmp_path):
+    target = parse_target(
+        {"endpoints": {"mx": {"port": 25}}, "relay": {**RELAY, "retry_s": 60, "certificate": "hop.pem"}},
+        where="x",
+    )
+    assert target.relay is not None
+    assert target.relay.address == ("127.0.0.1", 2526)
+    assert parse_target(
+        {"endpoints": {"mx": {"port": 25}}, "relay": {**RELAY, "listen": "[::1]:1"}}, where="x"
+    )
+    path = tmp_path / "x.toml"
+    path.write_text(to_toml(target))
+    assert load_toml(path).relay == target.relay
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", ":25", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:smtp"])
+def test_a_next_hop_needs_an_address(listen):
+    with pytest.raises(UsageError, match=r"x: relay\.listen: .*expected HOST:PORT"):
+        parse_target({"endpoints": {"mx": {"port": 25}}, "relay": {**RELAY, "listen": listen}}, where="x")
+
+
+def test_an_unknown_key_of_a_next_hop_is_named():
+    with pytest.raises(UsageError, match=r"relay\.port: unknown key .* listen, domain, retry_s, certificate"):
+        parse_target({"endpoints": {"mx": {"port": 25}}, "relay": {**RELAY, "port": 1}}, where="x")

@@ -67,7 +67,8 @@ class Relayed:
 def _in_words(item: HopTransaction) -> str:
     rcpt = ", ".join(f"{escape(one.line[:SHOWN_LINE])} → {one.code or 'dropped'}" for one in item.recipients)
     end = "no content" if item.content is None else f"{len(item.content)} octets → {item.code or 'dropped'}"
-    return f"{escape(item.mail[:SHOWN_LINE])}, {rcpt}, {end}"
+    over = item.session.ended or "open"
+    return f"{escape(item.mail[:SHOWN_LINE])}, {rcpt}, {end}, session {over}"
 
 
 class NextHop:

@@ -14,11 +14,15 @@ from smtpbench.lab.workspace import (
     HOST,
     MAILBOXES,
     MAILDIR,
+    RELAY,
+    RELAY_DOMAIN,
     SERVER_NAME,
     UTF8_MAILBOX,
     Workspace,
 )
 from smtpbench.target import Role, Target
+
+RETRY_S = 2  # seconds from one attempt to the next; the queue is looked through every second
 
 _MAIN_CF = Template("""\
 # Written by smtpbench. What the laboratory needs; everything else is Postfix's default.
@@ -55,6 +59,14 @@ smtpd_tls_security_level = may
 # Nothing asks the DNS, and nothing leaves the machine
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
+# … but mail for one domain, to a port where we listen; tried again within seconds, whatever happens there
+relay_domains = $relay_domain
+transport_maps = inline:{ { $relay_domain = smtp:[$host]:$relay } }
+queue_run_delay = 1s
+minimal_backoff_time = ${retry}s
+maximal_backoff_time = ${retry}s
+smtp_destination_concurrency_failed_cohort_limit = 0
+smtp_tls_security_level = may
 default_transport = error:5.4.4 this laboratory sends nothing on
 relay_transport = error:5.4.4 this laboratory sends nothing on
 
@@ -113,7 +125,7 @@ class Postfix(RootedServer):
     name = "postfix"
     title = "Postfix"
     programs = ("postfix",)
-    ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS)
+    ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS, RELAY)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "postfix.log"
 
@@ -121,7 +133,14 @@ class Postfix(RootedServer):
         """Write main.cf, master.cf and smtpd.conf."""
         mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in (*MAILBOXES, UTF8_MAILBOX))
         main = _MAIN_CF.substitute(
-            name=SERVER_NAME, domain=DOMAIN, host=HOST, mailboxes=mailboxes, bouncer=f"{BOUNCER}@{DOMAIN}"
+            name=SERVER_NAME,
+            domain=DOMAIN,
+            host=HOST,
+            mailboxes=mailboxes,
+            bouncer=f"{BOUNCER}@{DOMAIN}",
+            relay_domain=RELAY_DOMAIN,
+            relay=ports[RELAY],
+            retry=RETRY_S,
         )
         (place.folder / "main.cf").write_text(main, encoding="utf-8")
         master = _MASTER_CF.substitute({role: f"{HOST}:{port}" for role, port in ports.items()})
@@ -130,8 +149,10 @@ class Postfix(RootedServer):
 
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """Without saslpasswd2, which an installed Postfix may lack, there is no submission."""
-        offered = dict(ports) if ready["auth"] else {Role.MX.value: ports[Role.MX]}
-        return place.target(f"Postfix {ready['version']}", offered, utf8=True, bounces=True)
+        names = ports if ready["auth"] else (Role.MX.value, RELAY)
+        offered = {name: ports[name] for name in names}
+        name = f"Postfix {ready['version']}"
+        return place.target(name, offered, utf8=True, bounces=True, retry_s=RETRY_S + 1)
 
 
 def postfix() -> AbstractContextManager[Target]:

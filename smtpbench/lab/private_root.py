@@ -19,7 +19,7 @@ from typing import Any
 
 from smtpbench.errors import Inconclusive, UsageError
 from smtpbench.lab.process import Child
-from smtpbench.lab.workspace import HOST, Workspace, workspace
+from smtpbench.lab.workspace import HOST, Workspace, free_ports, workspace
 from smtpbench.target import Target
 
 SCRIPT = Path(__file__).with_name("private_root.sh")
@@ -87,7 +87,7 @@ def _started(server: RootedServer, stack: ExitStack) -> Target:
         with ExitStack() as attempt:
             place = attempt.enter_context(workspace())
             place.folder.chmod(0o711)  # servers that are not root have to come through to the mail
-            ports = dict(zip(server.ports, _free_ports(len(server.ports)), strict=True))
+            ports = dict(zip(server.ports, free_ports(len(server.ports)), strict=True))
             server.configure(place, ports)
             argv = ["sh", str(SCRIPT), str(place.folder), str(cache_folder(server.name)), str(server.script)]
             child = Child(argv, log=place.log, within=INSTALL_WAIT)
@@ -107,15 +107,6 @@ def cache_folder(name: str) -> Path:
     """Where downloaded packages are kept: ``$XDG_CACHE_HOME/smtpbench/NAME-debs``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "smtpbench" / f"{name}-debs"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now. The servers have to be told numbers; they cannot say which they got."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind((HOST, 0))
-        return [item.getsockname()[1] for item in sockets]
 
 
 def _await_greeting(port: int, greeting: bytes) -> None:

@@ -14,7 +14,7 @@ from smtpbench.lab.exim import exim
 from smtpbench.lab.opensmtpd import opensmtpd
 from smtpbench.lab.postfix import postfix
 from smtpbench.lab.process import Child
-from smtpbench.lab.workspace import workspace
+from smtpbench.lab.workspace import RELAY, RETRY_S, free_ports, workspace
 from smtpbench.target import Target
 
 START_WAIT = 30.0  # seconds for a Python server to listen; it takes less than one on an idle machine
@@ -29,12 +29,14 @@ class Recipe:
 
 
 @contextmanager
-def _python_server(module: str, name: str, **more: bool) -> Iterator[Target]:
+def _python_server(module: str, name: str, *, retry_s: float | None = None, **more: bool) -> Iterator[Target]:
+    """`retry_s`: it sends mail on, to the port that it is told as its second argument."""
     with workspace() as place:
-        argv = [sys.executable, "-m", module, str(place.folder)]
+        relay = {} if retry_s is None else {RELAY: free_ports(1)[0]}
+        argv = [sys.executable, "-m", module, str(place.folder), *map(str, relay.values())]
         child = Child(argv, log=place.log, within=START_WAIT)
         try:
-            yield place.target(name, child.ready["ports"], **more)
+            yield place.target(name, child.ready["ports"] | relay, retry_s=retry_s, **more)
         finally:
             child.stop()
 
@@ -47,7 +49,7 @@ def aiosmtpd() -> AbstractContextManager[Target]:
 def reference() -> AbstractContextManager[Target]:
     """Our strict reference server: mx, submission, submissions, lmtp."""
     name = f"smtpbench reference {version('smtpbench-suite')}"
-    return _python_server("smtpbench.lab.reference", name, utf8=True, bounces=True)
+    return _python_server("smtpbench.lab.reference", name, utf8=True, bounces=True, retry_s=RETRY_S)
 
 
 _ROOTED = "in a private root; needs root, and apt unless it is installed"

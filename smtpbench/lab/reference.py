@@ -1,4 +1,4 @@
-"""Our reference server in a process of its own: ``python -m smtpbench.lab.reference FOLDER``."""
+"""Our reference server in a process of its own: ``python -m smtpbench.lab.reference FOLDER PORT``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from smtpbench.lab.workspace import (
     HOST,
     MAILBOXES,
     MAILDIR,
+    RELAY_DOMAIN,
+    RETRY_S,
     SERVER_NAME,
     USERNAME,
     UTF8_MAILBOX,
@@ -32,7 +34,7 @@ class OneMaildir(MaildirStore):
         return super()._deliver_one(Copy(MAILDIR, copy.sender, copy.recipients, copy.content))
 
 
-async def serve(place: Workspace) -> None:
+async def serve(place: Workspace, relay_port: int) -> None:
     """Listen on one port for each role until told to stop."""
     store = OneMaildir(place.mail)
     users = {USERNAME: place.password_file.read_text(encoding="ascii").strip()}
@@ -48,6 +50,10 @@ async def serve(place: Workspace) -> None:
                 users=users,
                 tls=server_context(place),
                 certificate=place.certificate,
+                relays={} if role is Role.LMTP else {RELAY_DOMAIN: (HOST, relay_port)},
+                relay_retry=RETRY_S,
+                relay_ca=place.ca,
+                relay_name=HOST,
             )
             server = await stack.enter_async_context(Server(config, store=store))
             ports[role.value] = server.port
@@ -56,10 +62,10 @@ async def serve(place: Workspace) -> None:
 
 
 def main() -> None:
-    """Serve from the folder that the command line names."""
+    """Serve from the folder that the command line names; mail is sent on to the port after it."""
     place = Workspace(Path(sys.argv[1]))
     try:
-        asyncio.run(serve(place))
+        asyncio.run(serve(place, int(sys.argv[2])))
     finally:
         leave(place.folder)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Role, Target, Tls
+from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Relay, Role, Target, Tls
 
 HOST = "127.0.0.1"
 DOMAIN = "example.com"
+RELAY = "relay"  # the name of the port where we are the next hop, among those of the roles
+RETRY_S = 1.0  # seconds after which our reference server tries again to send mail on
 RELAY_DOMAIN = "relay.example"  # mail for it is sent on to us
 SERVER_NAME = "mx.example.com"
 MAILBOXES = ("postmaster", "alice", "bob")
@@ -83,11 +86,18 @@ class Workspace:
         return self.folder / "log"
 
     def target(
-        self, name: str, ports: dict[str, int], *, utf8: bool = False, bounces: bool = False
+        self,
+        name: str,
+        ports: dict[str, int],
+        *,
+        utf8: bool = False,
+        bounces: bool = False,
+        retry_s: float | None = None,
     ) -> Target:
         """The target of a server that listens on `ports` (role → port) and has the usual fixtures.
 
-        `utf8`: it has `UTF8_MAILBOX` too; `bounces`: mail for `BOUNCER` is accepted and fails.
+        `utf8`: it has `UTF8_MAILBOX` too; `bounces`: mail for `BOUNCER` is accepted and fails. Where
+        `ports` has one for `RELAY`, mail for `RELAY_DOMAIN` is sent on to it, again after `retry_s`.
         """
         more = {"utf8_recipient": f"{UTF8_MAILBOX}@{DOMAIN}"} if utf8 else {}
         more |= {"bouncing_recipient": f"{BOUNCER}@{DOMAIN}"} if bounces else {}
@@ -104,7 +114,20 @@ class Workspace:
             auth=Credentials(username=USERNAME, password_file=self.password_file) if submits else None,
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),
+            relay=self._relay(ports[RELAY], retry_s) if RELAY in ports else None,
         )
+
+    def _relay(self, port: int, retry_s: float | None) -> Relay:
+        return Relay(listen=f"{HOST}:{port}", domain=RELAY_DOMAIN, retry_s=retry_s, certificate=self.chain)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, for servers that have to be told numbers and cannot say which they got."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind((HOST, 0))
+        return [item.getsockname()[1] for item in sockets]
 
 
 @contextmanager
