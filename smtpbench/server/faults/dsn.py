@@ -24,6 +24,10 @@ def _value(command: Command, name: str) -> str:
     return command.parameters.get(name) or ""
 
 
+def _notify(recipient: Recipient) -> str:
+    return (recipient.parameters.get("NOTIFY") or "").upper()
+
+
 # Parameters
 
 
@@ -50,8 +54,8 @@ class NotifyNeverForAll(Receiver):
 
     def do_rcpt(self, command: Command) -> None:
         recipients = self.transaction.recipients if self.transaction else []
-        never = any(item.parameters.get("NOTIFY") == "NEVER" for item in recipients)
-        if never and _value(command, "NOTIFY") not in ("", "NEVER"):
+        other = _value(command, "NOTIFY").upper() not in ("", "NEVER")
+        if other and any(_notify(item) == "NEVER" for item in recipients):
             self.reply(501, "5.5.4", "NEVER goes with no other NOTIFY")
         else:
             super().do_rcpt(command)
