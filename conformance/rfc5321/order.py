@@ -90,7 +90,12 @@ async def second_mail_joins_nothing(peer: Peer) -> Observation:
     return expect(await peer.read(), severity(5), untested=put_off)
 
 
-@case("5321-C-5", needs=[RECIPIENT, SECOND_RECIPIENT, DELIVERED], broken_by="nested-mail-merges")
+@case(
+    "5321-C-5",
+    needs=[RECIPIENT, SECOND_RECIPIENT, DELIVERED],
+    broken_by="nested-mail-merges",
+    after="rfc5321.delivery.every-recipient-gets-the-message",
+)
 async def accepted_mail_clears_the_recipients(peer: Peer) -> Observation:
     """After a second MAIL that was accepted, the recipients given before it receive nothing."""
     await peer.until_rcpt()

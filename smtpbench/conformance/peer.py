@@ -223,6 +223,8 @@ class Peer(Conversation):
         found = []
         if ended.severity == 2:
             found = list(await observer.fetch(self.marker, recipients, wait))
+            if 0 < len(found) < recipients:  # lost, or nobody looks where the second recipient's mail is
+                await self.fence(recipient=self.second_recipient)
             if len(found) < recipients:  # accepted and not delivered: no fence is needed to judge that
                 self._around.troubled = True
                 return self._as_delivery(ended, found)
@@ -269,10 +271,11 @@ class Peer(Conversation):
         """Messages that hold `marker`, any octets of a case's choice; waits for `at_least`, seconds."""
         return _messages(await self._observer().fetch(marker, at_least, within))
 
-    async def fence(self, sender: str | None = None) -> None:
+    async def fence(self, sender: str | None = None, recipient: str | None = None) -> None:
         """Send a message of another marker and wait for it: what came before it has arrived by then.
 
-        It is sent by `sender` (None: the fixture; "": the null path). Raises Untested if it does not arrive.
+        It is sent by `sender` (None: the fixture; "": the null path) to `recipient` (None: the fixture).
+        Raises Untested if it does not arrive.
         """
         observer = self._observer()
         marker = b"smtpbench-fence-" + secrets.token_hex(8).encode()
@@ -280,6 +283,7 @@ class Peer(Conversation):
         fence = Peer(around)
         try:
             await fence.until_mail(sender)
+            await fence.until_rcpt(recipient or self.recipient)
             answer = await fence.content_of(fence.marked_body(b"fence\r\n"))
             if answer.severity != 2:
                 raise Untested("the fence message was not accepted", str(answer))
@@ -287,7 +291,8 @@ class Peer(Conversation):
             await fence.close()
         wait = self.target.timeouts.delivery
         if not await observer.fetch(marker, 1, wait):
-            raise Untested(f"the fence message was accepted and did not arrive within {wait:g} s")
+            whose = f" for {recipient}" if recipient else ""
+            raise Untested(f"the fence message{whose} was accepted and did not arrive within {wait:g} s")
 
     async def content_of(self, content: bytes) -> Answer:
         """A whole transaction with `content`, to the reply after its end of data."""

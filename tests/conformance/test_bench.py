@@ -33,12 +33,14 @@ from smtpbench.conformance import (
     one_message,
     silence,
     single,
+    that,
 )
 from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.conversation import Surroundings
 from smtpbench.conformance.model import Catalogue
 from smtpbench.conformance.reference import REFERENCE_TIMEOUTS, reference
 from smtpbench.conformance.survey import survey
+from smtpbench.delivery.observers import Delivered
 from smtpbench.errors import Unreachable
 from smtpbench.lab.workspace import Workspace
 from smtpbench.target import Endpoint, Target
@@ -313,6 +315,36 @@ async def test_a_fence_that_does_not_arrive_is_untested(place: Workspace, catalo
         "untested",
         "the fence message was accepted and did not arrive within 0.5 s",
     )
+
+
+@pytest.mark.parametrize(("fault", "verdict"), [(None, "untested"), ("drops-bcc-recipient", "fail")])
+async def test_mail_of_a_second_recipient_that_nobody_looks_for_is_not_lost(
+    fault: str | None, verdict: str, place: Workspace, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both(peer: Peer) -> Observation:
+        await peer.until_rcpt(peer.recipient, peer.second_recipient)
+        await peer.until_data()
+        await peer.send(peer.marked_body(b"text\r\n"))
+        delivery = await peer.delivery(b".\r\n", recipients=2)
+        return expect(delivery, that("two", lambda seen: seen.arrived == 2))
+
+    async with reference(place, *([fault] if fault else [])) as (target, observer):
+        if fault is None:
+            fetch = observer.fetch
+
+            async def fetch_one(marker: bytes, at_least: int, within: float) -> list[Delivered]:
+                found = await fetch(marker, at_least, within)
+                return [item for item in found if target.fixtures.recipient in item.recipients]
+
+            monkeypatch.setattr(observer, "fetch", fetch_one)
+        bench = Bench(catalogue, await survey(target, observable=True), observer)
+        result = await bench.run(asking(both))
+    assert result.verdict == verdict
+    if fault is None:
+        assert result.reason is not None
+        assert result.reason.startswith(
+            f"the fence message for {target.fixtures.second_recipient} was accepted"
+        )
 
 
 async def test_two_sessions_share_a_marker(bench: Bench) -> None:
