@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Render result files again: terminal, HTML, JUnit, Markdown.",
     "serve": "Run our strict reference server, whole or with chosen faults.",
     "lab": "Real servers on loopback in throw-away roots: list, up, down.",
+    "explain": "Say what a case asks and why, how it is judged, and what proves it.",
     "catalogue": "List the requirements that the cases test.",
 }
 
