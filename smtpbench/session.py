@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Self
 
 from smtpbench._incoming import MAX_QUEUED, Incoming
@@ -32,6 +33,7 @@ MAX_AUTH_STEPS = 10  # no mechanism needs more than 4
 REDACTED = b"<redacted>"
 
 
+@lru_cache(maxsize=16)  # reading the CAs takes longer than the handshake
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """The client context of the target file: its own CA or the system's, checked unless told not to."""
     try:

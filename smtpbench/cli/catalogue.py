@@ -27,8 +27,10 @@ from smtpbench.conformance.proof import (
     prove,
     subjects,
     unknown_faults,
+    unproven,
     unused_faults,
 )
+from smtpbench.conformance.reference import MX, PROFILES
 from smtpbench.errors import EXIT_FINDINGS, EXIT_OK, UsageError
 from smtpbench.server import FAULTS
 
@@ -51,8 +53,8 @@ def catalogue(
 ) -> int:
     """List the requirements that the cases test.
 
-    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, and every
-    fault is named or unjudged, else 1.
+    Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, every fault is
+    named or unjudged, every case that can accuse names a fault, and nothing is red without one; else 1.
     """
     if proof:
         return _prove(tuple(fault), workers)
@@ -104,15 +106,17 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
     explanations = load_explanations(root)
     unjudged = load_unjudged(root)
     unused = unused_faults(of)
-    missing = [] if only else gaps(of, unjudged)
+    missing = [] if only else [*gaps(of, unjudged), *unproven(of, load_catalogue(root))]
+    profiles = (MX,) if only else PROFILES
     faults: list[str | None] = [None, *(only or (name for name in FAULTS if name not in unused))]
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("faults", total=len(faults))
-        runs = prove(root, faults, workers=workers, on_run=lambda run: bar.advance(task))
+        task = bar.add_task("faults", total=len(faults) + len(profiles) - 1)
+        runs = prove(root, faults, profiles=profiles, workers=workers, on_run=lambda run: bar.advance(task))
     rows = [judge(run, of, explanations) for run in runs]
     idle = [f"not needed in {EXPLANATIONS}: {item}" for item in idle_explanations(runs, of, explanations)]
     _print_matrix(rows, () if only else unjudged, [*missing, *idle])
+    _print_totals(rows, len(of))
     return EXIT_OK if all(row.holds for row in rows) and not idle and not missing else EXIT_FINDINGS
 
 
@@ -122,7 +126,7 @@ def _print_matrix(rows: list[Row], unjudged: Sequence[Unjudged], faulty: list[st
     for row in rows:
         red = len(row.named) - len(row.green)
         counts = f"{len(row.named):>5} {red:>5} {len(row.related):>8} {len(row.unrelated):>10}"
-        line = f"{'ok' if row.holds else 'BAD':<5}{row.fault or '(none)':<{_WIDTH}} {counts}"
+        line = f"{'ok' if row.holds else 'BAD':<5}{row.fault or f'(none, {row.profile})':<{_WIDTH}} {counts}"
         console.print(line, style=None if row.holds else "red")
         for trouble in _troubles(row):
             console.print(f"       {trouble}", markup=False)
@@ -132,6 +136,27 @@ def _print_matrix(rows: list[Row], unjudged: Sequence[Unjudged], faulty: list[st
         console.print(f"unjudged: {excuse.fault}: {excuse.reason}", markup=False)
     for line in faulty:
         console.print(line, markup=False)
+
+
+def _print_totals(rows: list[Row], subjects: int) -> None:
+    faults = [row for row in rows if row.fault is not None]
+    red = sum(len(row.named) - len(row.green) for row in faults)
+    named = sum(len(row.named) for row in faults)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"{subjects} cases and passive rules, {len(faults)} faults: {red} of {named} named cases red, "
+        f"{sum(len(row.unrelated) for row in faults)} unrelated",
+        markup=False,
+    )
+    for row in rows:
+        if row.fault is None:
+            red, broken = len(row.unrelated), len(row.errors)
+            untested = subjects - row.answered - red - broken
+            console.print(
+                f"without a fault, {row.profile}: {row.answered} green, {red} red, {broken} broken, "
+                f"{untested} untested",
+                markup=False,
+            )
 
 
 _WIDTH = max(map(len, FAULTS))

@@ -24,7 +24,8 @@ from smtpbench.conformance import passive
 from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.cases import Case
 from smtpbench.conformance.discovery import load_cases
-from smtpbench.conformance.model import load_catalogue
+from smtpbench.conformance.grading import ADVICE
+from smtpbench.conformance.model import STRENGTH, Catalogue, load_catalogue
 from smtpbench.conformance.observation import Outcome
 from smtpbench.conformance.reference import MX, Profile, reference
 from smtpbench.conformance.result import CaseResult, Verdict
@@ -59,6 +60,7 @@ class Run:
     errors: dict[str, str] = field(default_factory=dict)  # id → our own error
     untested: dict[str, str] = field(default_factory=dict)  # id → reason
     trouble: str | None = None
+    profile: str = MX.name
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Row:
     errors: tuple[str, ...]
     trouble: str | None = None
     why: Mapping[str, str] = field(default_factory=dict)  # id → what was observed, or why it was not asked
+    profile: str = MX.name
+    answered: int = 0  # subjects that were neither red nor untested nor broken
 
     @property
     def holds(self) -> bool:
@@ -144,6 +148,16 @@ def unknown_faults(of: Iterable[Subject]) -> list[str]:
     return [f"{subject.id}: {name}" for subject in of for name in subject.broken_by if name not in FAULTS]
 
 
+def unproven(of: Iterable[Subject], catalogue: Catalogue) -> list[str]:
+    """Those that can say fail or non-strict (their level is above MAY) and name no fault."""
+    return [
+        f"{subject.id} ({level.value}) names no fault, so that nothing shows that it can fail"
+        for subject in of
+        if not subject.broken_by
+        and STRENGTH[level := catalogue.strongest(subject.requirements).level] >= ADVICE
+    ]
+
+
 def unused_faults(of: Iterable[Subject]) -> list[str]:
     """Faults that no case names."""
     named = {name for subject in of for name in subject.broken_by}
@@ -165,8 +179,10 @@ def gaps(of: Sequence[Subject], unjudged: Iterable[Unjudged]) -> list[str]:
 def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) -> Row:
     """Set what turned red against what should."""
     why = {**run.untested, **run.red, **run.errors}
+    answered = sum(subject.id not in why for subject in of)
     if run.fault is None:
-        return Row(None, (), (), (), tuple(run.red), tuple(run.errors), run.trouble, why)
+        red, errors = tuple(run.red), tuple(run.errors)
+        return Row(None, (), (), (), red, errors, run.trouble, why, run.profile, answered)
     about = set(FAULTS[run.fault].requirements)
     named = tuple(subject.id for subject in of if run.fault in subject.broken_by)
     rows = {subject.id: set(subject.requirements) for subject in of}
@@ -184,6 +200,7 @@ def judge(run: Run, of: Sequence[Subject], explanations: Sequence[Explanation]) 
         errors=tuple(run.errors),
         trouble=run.trouble,
         why=why,
+        answered=answered,
     )
 
 
@@ -229,7 +246,8 @@ async def run_fault(
             bench = Bench(catalogue, facts, observer, hop=hop)
             await Schedule(bench, cases, jobs=CONCURRENT_CASES).run()
     except SmtpbenchError as error:
-        return Run(fault, trouble="; ".join(dict.fromkeys([*crashes, str(error)])))
+        trouble = "; ".join(dict.fromkeys([*crashes, str(error)]))
+        return Run(fault, trouble=trouble, profile=profile.name)
     results = [*bench.results.values(), *passive.judge_all(bench.seen, catalogue)]
     return Run(
         fault,
@@ -237,6 +255,7 @@ async def run_fault(
         errors={result.id: result.reason or "" for result in results if result.verdict is Verdict.ERROR},
         untested={result.id: result.reason or "" for result in results if result.verdict is Verdict.UNTESTED},
         trouble=f"the reference server raised {crashes[0]}" if crashes else None,
+        profile=profile.name,
     )
 
 
@@ -248,30 +267,35 @@ def _is_red(result: CaseResult, bench: Bench) -> bool:
 _worker: dict[Path, tuple[list[Case], Workspace]] = {}  # by root: read once, and one certificate, a worker
 
 
-def _in_worker(root: Path, fault: str | None) -> Run:
+def _in_worker(root: Path, fault: str | None, profile: Profile) -> Run:
     if root not in _worker:
         place = workspace()
         _worker[root] = (load_cases(root), place.__enter__())
         # A worker of a process pool ends without atexit; multiprocessing has its own list of what to undo.
         Finalize(None, place.__exit__, args=(None, None, None), exitpriority=0)
-    return asyncio.run(run_fault(root, *_worker[root], fault))
+    return asyncio.run(run_fault(root, *_worker[root], fault, profile))
 
 
 def prove(
     root: Path,
     faults: Sequence[str | None],
     *,
+    profiles: Sequence[Profile] = (MX,),
     workers: int | None = None,
     on_run: Callable[[Run], None] = lambda run: None,
 ) -> list[Run]:
-    """One `Run` for each of `faults` (None: no fault), in their order, `workers` at a time (the cores)."""
+    """One `Run` for each of `faults`, in their order, `workers` at a time (the cores).
+
+    None is no fault, and is run once in each of `profiles`.
+    """
+    jobs = [(fault, profile) for fault in faults for profile in (profiles if fault is None else (MX,))]
     number = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")  # fork would copy whatever loop or thread there is
     with ProcessPoolExecutor(number, mp_context=context) as pool:
-        futures = {pool.submit(_in_worker, root, fault): fault for fault in faults}
-        runs: dict[str | None, Run] = {}
+        futures = [pool.submit(_in_worker, root, *job) for job in jobs]
+        runs: dict[tuple[str | None, str], Run] = {}
         for future in as_completed(futures):
             run = future.result()
-            runs[run.fault] = run
+            runs[run.fault, run.profile] = run
             on_run(run)
-    return [runs[fault] for fault in faults]
+    return [runs[fault, profile.name] for fault, profile in jobs]

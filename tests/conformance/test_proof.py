@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from smtpbench.conformance import passive
 from smtpbench.conformance.discovery import load_cases
-from smtpbench.conformance.model import find_cases
+from smtpbench.conformance.model import Catalogue, find_cases
 from smtpbench.conformance.proof import (
     Explanation,
     Row,
@@ -24,8 +25,10 @@ from smtpbench.conformance.proof import (
     run_fault,
     subjects,
     unknown_faults,
+    unproven,
     unused_faults,
 )
+from smtpbench.conformance.reference import PROFILES
 from smtpbench.errors import UsageError
 from smtpbench.lab.workspace import Workspace
 from smtpbench.server import FAULTS
@@ -106,6 +109,13 @@ def test_a_fault_is_named_or_unjudged_and_not_both() -> None:
     assert gaps(ALL, [*rest, both]) == [f"unjudged in proof.toml, and named by a case: {FAULT}"]
 
 
+def test_a_case_that_can_accuse_names_a_fault(catalogue: Catalogue) -> None:
+    bare = [Subject(f"a.{row}", (row,), ()) for row in ("T-1", "T-2", "T-3", "T-4")]
+    assert [line.partition(" ")[0] for line in unproven(bare, catalogue)] == ["a.T-1", "a.T-2", "a.T-4"]
+    assert unproven([Subject("a.mixed", ("T-3", "T-1"), ())], catalogue) != []
+    assert unproven([Subject("a.proven", ("T-1",), (FAULT,))], catalogue) == []
+
+
 def test_our_faults_are_all_named_or_unjudged() -> None:
     root = find_cases()
     assert gaps(subjects(load_cases(root)), load_unjudged(root)) == []
@@ -149,9 +159,11 @@ def test_the_matrix_in_worker_processes(case_folder: Callable[[str], Path]) -> N
     root = case_folder(CASES)
     told: list[str | None] = []
     faults = [None, "noop-not-recognised", "rset-closes"]
-    runs = prove(root, faults, workers=2, on_run=lambda run: told.append(run.fault))
-    assert [run.fault for run in runs] == faults
-    assert sorted(told, key=str) == sorted(faults, key=str)
+    runs = prove(root, faults, profiles=PROFILES[:2], workers=2, on_run=lambda run: told.append(run.fault))
+    assert [run.fault for run in runs] == [None, *faults]
+    assert [run.profile for run in runs] == ["mx", PROFILES[1].name, "mx", "mx"]
+    assert sorted(told, key=str) == sorted([None, *faults], key=str)
     rows = [judge(run, subjects(load_cases(root)), []) for run in runs]
     assert rows[0].holds
-    assert rows[2].green == ("group.blind",)
+    assert (rows[0].answered, rows[0].profile) == (3 + len(passive.RULES), "mx")
+    assert "group.blind" in rows[3].green
