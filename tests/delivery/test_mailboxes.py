@@ -87,6 +87,16 @@ async def test_looks_grow_apart_and_end_with_the_time(scheme):
     assert looks <= 10
 
 
+@BOTH
+async def test_many_may_wait_at_once(scheme):
+    box = Box()
+    async with serving(SPEAKS[scheme], box), observer(scheme, box) as watch:
+        waits = [asyncio.create_task(watch.fetch(b"n%03d" % n, 1, WAIT)) for n in range(40)]
+        for n in range(40):
+            box.deliver(b"X-Marker: n%03d\r\n" % n)
+        assert [len(found) for found in await asyncio.gather(*waits)] == [1] * 40
+
+
 async def test_imap_without_uidnext_and_without_authenticate(monkeypatch):
     monkeypatch.setenv("SMTPBENCH_TEST_PASSWORD", 'se"cret')
     box = Box(uid_next=False, capabilities="IMAP4rev1")

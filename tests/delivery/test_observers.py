@@ -61,6 +61,14 @@ async def test_a_message_that_is_read_by_its_owner_counts_once(tmp_path):
         assert len(await observer.fetch(b"m1", 1, WAIT)) == 1
 
 
+async def test_many_may_wait_at_once(tmp_path):
+    async with open_observer(f"maildir:{tmp_path}") as observer:
+        waits = [asyncio.create_task(observer.fetch(b"n%03d" % n, 1, WAIT)) for n in range(40)]
+        for n in range(40):
+            await asyncio.to_thread(deliver, tmp_path, "alice", b"X-Marker: n%03d\r\n" % n)
+        assert [len(found) for found in await asyncio.gather(*waits)] == [1] * 40
+
+
 async def test_fetch_returns_when_the_message_arrives_during_the_wait(tmp_path):
     async with open_observer(f"maildir:{tmp_path}") as observer:
         waiting = asyncio.create_task(observer.fetch(b"m1", 1, WAIT))

@@ -21,6 +21,7 @@ class _FileObserver(Polling):
     final = True  # whether a message is complete when it is first seen
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._old: frozenset[str] = frozenset()
         self._seen: dict[str, Delivered] = {}
@@ -32,18 +33,21 @@ class _FileObserver(Polling):
         """
         if not await asyncio.to_thread(self._path.parent.is_dir):
             raise UsageError(f"{self._path}: no such file or folder to observe")
-        self._old = frozenset(await asyncio.to_thread(self._keys))
+        self._old = frozenset(await self._in_thread(self._keys))
 
     async def stop(self) -> None:
         """Forget what was read."""
         self._seen.clear()
 
     async def _look(self, marker: bytes) -> list[Delivered]:
-        await asyncio.to_thread(self._update)
-        return [message for message in self._seen.values() if marker in message.content]
+        return await self._in_thread(lambda: self._found(marker))
 
     def _keys(self) -> set[str]:
         return {key for key, _ in self._messages()}
+
+    def _found(self, marker: bytes) -> list[Delivered]:
+        self._update()
+        return [message for message in self._seen.values() if marker in message.content]
 
     def _update(self) -> None:
         for key, read in self._messages():
@@ -111,7 +115,7 @@ class MboxObserver(_FileObserver):
 
     async def start(self) -> None:
         """Note what is there already."""
-        await asyncio.to_thread(self._keys)  # the first of two looks
+        await self._in_thread(self._keys)  # the first of two looks
         await super().start()
 
     def _messages(self) -> Iterator[tuple[str, Callable[[], bytes | None]]]:

@@ -6,15 +6,17 @@ import asyncio
 import re
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 FIRST_POLL = 0.01  # seconds; doubled after each look that was in vain …
 LAST_POLL = 0.1  # … up to this: a delivery is seen soon, a long wait costs little
 
 
 LineEnds = Literal["crlf", "lf"]
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,30 @@ class Observer(Protocol):
 
 
 class Polling(ABC):
-    """An observer that has to look again and again."""
+    """An observer that has to look again and again.
+
+    Several may wait for messages at once; looks block, so they run in a thread, one after the other.
+    """
 
     last_poll = LAST_POLL
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        """The result of `work`. Nothing else begins before it has ended, even if nobody waits for it."""
+        async with self._turn:
+            running = asyncio.get_running_loop().run_in_executor(None, work)
+            try:
+                return await asyncio.shield(running)
+            finally:
+                if not running.done():
+                    self._give_up()
+                    await asyncio.wait([running])
+                    running.exception()  # of no interest any more
+
+    def _give_up(self) -> None:  # noqa: B027 - nothing to do where a look is short
+        """From outside the thread: what it does is not wanted any more."""
 
     @abstractmethod
     async def start(self) -> None:

@@ -102,50 +102,47 @@ class NetworkObserver(Polling):
     """Reads what arrived in a mailbox on a server since `start`."""
 
     def __init__(self, account: Account) -> None:
+        super().__init__()
         self._account = account
         self._seen: dict[str, Delivered] = {}
-        self._turn = asyncio.Lock()
         self._given_up = False  # nobody waits for what the thread is doing
 
     async def start(self) -> None:
         """Note what is there already. Raises Inconclusive (no server, no login), UsageError (no mailbox)."""
-        await self._in_thread(self._begin)
+        await self._bounded(self._begin)
 
     async def stop(self) -> None:
         """Log out and forget what was read."""
-        await self._in_thread(self._end)
+        await self._bounded(self._end)
         self._seen.clear()
 
     async def _look(self, marker: bytes) -> list[Delivered]:
-        await self._in_thread(self._update_again)
-        return [message for message in self._seen.values() if marker in message.content]
+        return await self._bounded(lambda: self._found(marker))
 
-    def _update_again(self) -> None:
+    def _found(self, marker: bytes) -> list[Delivered]:
         """Look; if the server has hung up meanwhile, once more over a new connection."""
+        self._given_up = False
         try:
             self._update()
         except ConnectionLost:
             if self._given_up:
                 raise
             self._update()
+        return [message for message in self._seen.values() if marker in message.content]
 
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        async with self._turn:
-            self._given_up = False
-            running = asyncio.get_running_loop().run_in_executor(None, work)
-            try:
-                async with asyncio.timeout(LOOK_WAIT):
-                    return await asyncio.shield(running)
-            except TimeoutError as error:
-                if isinstance(error, SessionError):
-                    raise
-                raise DeadlineExceeded(f"{self._account.where}: not read within {LOOK_WAIT:g} s") from None
-            finally:
-                if not running.done():
-                    self._given_up = True
-                    self._interrupt()
-                    await asyncio.wait([running])
-                    running.exception()  # of no interest: the look was given up
+    async def _bounded(self, work: Callable[[], _Result]) -> _Result:
+        """The result of `work`, whose turn comes and which ends within `LOOK_WAIT`."""
+        try:
+            async with asyncio.timeout(LOOK_WAIT):
+                return await self._in_thread(work)
+        except TimeoutError as error:
+            if isinstance(error, SessionError):
+                raise
+            raise DeadlineExceeded(f"{self._account.where}: not read within {LOOK_WAIT:g} s") from None
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._interrupt()
 
     def _keep(self, key: str, content: bytes) -> None:
         where = f"{self._account.where} {key}"

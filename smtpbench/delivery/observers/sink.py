@@ -10,6 +10,7 @@ class SinkObserver(Polling):
     """Listens as the next hop of the target: accepts anything, keeps it in memory with its envelope."""
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__()
         self._store = MemoryStore()
         extensions = ServerConfig.extensions - {"STARTTLS", "AUTH"}
         config = ServerConfig(host=host, port=port, name="sink.example.org", extensions=extensions, sink=True)
