@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from smtpbench.delivery.observers import Delivered, SinkObserver
+from smtpbench.delivery.observers import Delivered, MaildirObserver, SinkObserver
 from smtpbench.delivery.observers import open_observer as open_observed
 from smtpbench.errors import UsageError
 from smtpbench.server import Copy, MaildirStore
@@ -81,6 +81,26 @@ async def test_fetch_gives_up_when_the_time_is_out(tmp_path):
         begin = time.monotonic()
         assert await observer.fetch(b"m1", 1, 0.05) == []
         assert 0.05 <= time.monotonic() - begin < WAIT
+
+
+async def test_fetches_side_by_side_take_turns(tmp_path):
+    class Watched(MaildirObserver):
+        """Notes when a thread reads the folder while another does."""
+
+        reading = overlaps = 0
+
+        def _update(self):
+            self.overlaps += self.reading
+            self.reading += 1
+            super()._update()
+            self.reading -= 1
+
+    async with Watched(tmp_path) as observer:
+        for _ in range(50):
+            deliver(tmp_path, "alice")
+        found = await asyncio.gather(*(observer.fetch(b"m1", 50, WAIT) for _ in range(20)))
+        assert [len(messages) for messages in found] == [50] * 20
+        assert observer.overlaps == 0
 
 
 def append(path, content):
