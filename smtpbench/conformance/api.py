@@ -45,6 +45,9 @@ line)` send it in a fresh session; if it is refused, a proper one must be accept
 decodes a 334. `scram_client` and `scram_exchange` build SCRAM messages, wrong ones too. What the client says
 stays out of transcripts and reports. Wrong passwords go with `unknown_user()`, so that nobody is locked out.
 
+**Client libraries.** `submitted(peer, SMTPLIB, errand(peer, content))` has the standard library's client
+submit a message, `AIOSMTPLIB` another's; a library that breaks or refuses makes the case untested.
+
 **Delivery.** Build content with `marked_body(body, *extra_header_lines)`: the marker finds it again.
 `delivered(content)` submits it properly. For octets on the edge: `until_data()`, `send(raw)`, then
 `delivery()`, which sends CRLF.CRLF and QUIT, reads to the close, waits for the message and for a fence
@@ -151,6 +154,7 @@ from smtpbench.conformance.expectations import (
     that,
     untested,
 )
+from smtpbench.conformance.interop import AIOSMTPLIB, SMTPLIB, Client, errand, submitted
 from smtpbench.conformance.needs import (
     AUTH,
     AUTH_OFFERED,
@@ -228,6 +232,7 @@ from smtpbench.wire.state import Verb
 
 __all__ = [
     "ACCEPT",
+    "AIOSMTPLIB",
     "AUTH",
     "AUTH_OFFERED",
     "BOUNCING_RECIPIENT",
@@ -250,6 +255,7 @@ __all__ = [
     "RETRY",
     "SECOND_RECIPIENT",
     "SLOW",
+    "SMTPLIB",
     "TLS",
     "TLS_EXTENSION",
     "UNKNOWN_RECIPIENT",
@@ -259,6 +265,7 @@ __all__ = [
     "Answer",
     "CameBack",
     "Case",
+    "Client",
     "Delivery",
     "Ending",
     "Expectation",
@@ -299,6 +306,7 @@ __all__ = [
     "each_report",
     "each_session",
     "each_transaction",
+    "errand",
     "expect",
     "formless",
     "instead_of_mail",
@@ -337,6 +345,7 @@ __all__ = [
     "single",
     "some",
     "stricter",
+    "submitted",
     "taken",
     "text_matches",
     "that",

@@ -118,6 +118,12 @@ class Conversation:
             raise RuntimeError("not connected yet: await peer.connect() first")
         return self._session
 
+    def seen_again(self, answer: Answer) -> Answer:
+        """`answer`, if its connection stands or this is the last attempt; else the case is run once more."""
+        if answer.ending is not Ending.OPEN and not self._around.last_attempt:
+            raise TryAgain(str(answer))
+        return answer
+
     # Steps that ask
 
     async def connect(self) -> Answer:

@@ -261,6 +261,18 @@ class Peer(Conversation):
         """Whether somebody reads back what is delivered."""
         return self._around.observer is not None
 
+    async def delivery_behind(self, answer: Answer) -> Delivery:
+        """What was delivered of a marked message that was submitted elsewhere, and answered with `answer`.
+
+        Without an observer, or if it was refused, the answer is all there is. No fence is sent.
+        """
+        found: Sequence[Delivered] = ()
+        if self._around.observer is not None and answer.severity == 2:
+            found = await self._around.observer.fetch(self.marker, 1, self.target.timeouts.delivery)
+            if not found:
+                raise Untested("the message was accepted and not delivered", str(answer))
+        return self._as_delivery(answer, found)
+
     async def nothing_arrived(self) -> Delivery:
         """What was delivered of a transaction that was given up (dropped, quit, reset)."""
         await self.fence()
