@@ -156,9 +156,9 @@ async def the_keyword_lists_mechanisms(peer: Peer) -> Observation:
 
 @case("4954-5", needs=ANYBODY, broken_by="auth-needs-no-mechanism")
 async def auth_needs_a_mechanism(peer: Peer) -> Observation:
-    """AUTH alone is a syntax error."""
+    """AUTH alone is refused, as a syntax error or for want of a valid mechanism."""
     await until_auth_offered(peer)
-    return expect(await peer.command(b"AUTH"), codes(501), near=severity(5), untested=severity(4))
+    return expect(await peer.command(b"AUTH"), codes(501, 504), near=severity(5), untested=severity(4))
 
 
 @case("4954-11", needs=PLAIN, broken_by=("auth-equals-sign-is-no-base64", "auth-equals-sign-ignored"))

@@ -121,6 +121,7 @@ async def rset_keeps_authentication(peer: Peer) -> Observation:
 @case(
     "4954-27",
     needs=[ENDPOINT(Role.SUBMISSION), MECHANISM("PLAIN"), SLOW],
+    broken_by="auth-accepts-any-password",
     deadline=300.0,
 )
 async def many_failures(peer: Peer) -> Observation:
