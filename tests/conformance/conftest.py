@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from smtpbench.conformance import Observation, Peer, Untested, case
 from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.model import Catalogue, Requirement
 from smtpbench.conformance.reference import StoreObserver, reference
@@ -18,6 +19,13 @@ from smtpbench.conformance.survey import survey
 from smtpbench.lab.recipes import recipe
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.target import Target
+
+
+@case("T-1")
+async def some_case(peer: Peer) -> Observation:
+    """A case without needs, for what is asked outside of any."""
+    raise Untested("it has no question")
+
 
 T = TypeVar("T")
 WAIT = 10.0  # seconds for what takes milliseconds

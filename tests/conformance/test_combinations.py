@@ -16,6 +16,7 @@ from smtpbench.conformance.observation import Observation, Outcome, Untested
 from smtpbench.conformance.reference import reference
 from smtpbench.conformance.survey import survey
 from smtpbench.lab.workspace import Workspace
+from tests.conformance.conftest import some_case
 
 SIZES = [Parameter("SIZE", value) for value in ("0", "1", "2")]
 BODIES = [Parameter("BODY", value) for value in ("7BIT", "8BITMIME")]
@@ -46,7 +47,7 @@ async def asking(
     """MAIL or RCPT of the reference server with `faults`."""
     async with reference(place, *faults) as (target, observer):
         bench = Bench(catalogue, await survey(target, observable=True), observer)
-        peer = Peer(bench._surroundings((), None, last=True))  # type: ignore[arg-type]
+        peer = Peer(bench._surroundings(some_case, None, last=True))
         try:
             yield Command(peer, verb, kinds or getattr(combinations, verb))
         finally:
@@ -106,6 +107,13 @@ async def test_what_is_refused_alone_is_left_out(place: Workspace, catalogue: Ca
         assert await command.wrong() == [Parameter("SIZE", "x")]
         with pytest.raises(Untested, match="fewer than two parameters"):
             await combinations.every_pair(command)
+
+
+async def test_a_few_lines_to_a_session(place: Workspace, catalogue: Catalogue) -> None:
+    right = (Kind("SIZE", "SIZE", tuple("123456789"), ()),)
+    async with asking(place, catalogue, kinds=right) as command:
+        assert all([await command.accepts((Parameter("SIZE", value),)) for value in "123456789"])
+        assert len(command.peer._around.witnesses) == 2  # nine lines, six to a session
 
 
 async def test_a_few_refusals_to_a_session(place: Workspace, catalogue: Catalogue) -> None:

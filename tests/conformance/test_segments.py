@@ -15,6 +15,7 @@ from smtpbench.conformance.reference import reference
 from smtpbench.conformance.segments import MAX_OCTETS_ALONE, TAG, Step, by_segments, cuts, edges
 from smtpbench.conformance.survey import survey
 from smtpbench.lab.workspace import Workspace
+from tests.conformance.conftest import some_case
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ async def observe(
     async with reference(place, *faults) as (target, observer):
         facts = await survey(target, observable=observed)
         bench = Bench(catalogue, facts, observer if observed else None)
-        peer = Peer(bench._surroundings((), None, last=True))  # type: ignore[arg-type]
+        peer = Peer(bench._surroundings(some_case, None, last=True))
 
         def dialogue(tag: bytes) -> Sequence[Step]:
             message = peer.marked_body(b"..x\r\n", tag) + b".\r\n"
@@ -101,7 +102,7 @@ async def test_a_dialogue_that_is_refused_whole_is_untested(place: Workspace, ca
 async def test_a_silence_makes_the_case_run_again(place: Workspace, catalogue: Catalogue) -> None:
     async with reference(place, "end-of-data-in-one-segment") as (target, observer):
         bench = Bench(catalogue, await survey(target, observable=True), observer)
-        around: Surroundings = bench._surroundings((), None, last=False)  # type: ignore[arg-type]
+        around: Surroundings = bench._surroundings(some_case, None, last=False)
         peer = Peer(around)
         with pytest.raises(TryAgain):
             await by_segments(peer, lambda _: [Step(b"NOOP\r\n", 2), Step(b"QUIT\r\n", 0)])
