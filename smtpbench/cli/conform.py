@@ -14,9 +14,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.conformance import passive
 from smtpbench.conformance.baseline import FINDINGS, Baseline, draft_baseline, load_baseline
+from smtpbench.conformance.cases import Case
 from smtpbench.conformance.discovery import load_cases, selected
-from smtpbench.conformance.model import Level, find_cases, load_catalogue
+from smtpbench.conformance.model import STRENGTH, Level, find_cases, load_catalogue
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.conformance.run import Listener, run_conformance
 from smtpbench.conformance.schedule import DEFAULT_JOBS
@@ -77,7 +79,7 @@ def conform(
     to the target got no answer because it, or the run's time, failed.
     """
     if list_only:
-        _list(tuple(select), tuple(exclude))
+        _list(tuple(select), tuple(exclude), level)
         return EXIT_OK
     known = load_baseline(baseline) if baseline else Baseline()
     check = partial(preflight_for_cases, endpoint)
@@ -109,8 +111,7 @@ def conform(
         strict=strict,
     )
     if write_baseline:
-        findings = [case for case in result.cases if case.verdict in FINDINGS]
-        write_text(write_baseline, draft_baseline(findings, known))
+        write_text(write_baseline, draft_baseline(result, known))
     if not outputs.quiet:
         _show(result, known, new)
     return exit_code(result, new)
@@ -144,21 +145,34 @@ def _show(result: ConformanceResult, known: Baseline, new: Sequence[CaseResult])
     console.print(render_terminal(result))
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
-    for item in known.stale(result):
-        console.print(f"baseline: {item.case} is no longer {item.verdict}: remove the entry", markup=False)
+    for item, now in known.stale(result):
+        words = f"{item.case} is no longer {item.verdict} but {now}"
+        advice = "change" if now in FINDINGS else "remove"
+        console.print(f"baseline: {words}: {advice} the entry", markup=False)
+    for item in known.gone(_all_ids()) if known.accepted else ():
+        console.print(f"baseline: there is no case {item.case}: remove the entry", markup=False)
     if known.accepted:
         console.print(
             f"{len(new)} new finding{'' if len(new) == 1 else 's'} beside the baseline", markup=False
         )
 
 
-def _list(select: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+def _all_ids() -> frozenset[str]:
+    return frozenset(item.id for item in _everything(find_cases()))
+
+
+def _everything(root: Path) -> list[Case | passive.Rule]:
+    return [*load_cases(root), *passive.RULES]
+
+
+def _list(select: tuple[str, ...], exclude: tuple[str, ...], at_least: Level | None) -> None:
     root = find_cases()
     catalogue, console = load_catalogue(root), Console()
-    for case in load_cases(root):
-        if selected(case, select, exclude):
-            level = catalogue.strongest(case.requirements).level
-            needs = ", ".join(need.name for need in case.needs)
+    for case in _everything(root):
+        level = catalogue.strongest(case.requirements).level
+        strong = at_least is None or STRENGTH[level] >= STRENGTH[at_least]
+        if strong and selected(case, select, exclude):
+            needs = ", ".join(need.name for need in case.needs) if isinstance(case, Case) else ""
             console.print(
                 f"{case.id}  [bold]{level}[/]  {escape(case.title)}", soft_wrap=True, highlight=False
             )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.errors import UsageError
 
+_NO_ANSWER = frozenset({Verdict.UNTESTED, Verdict.ERROR})
 FINDINGS = frozenset({Verdict.FAIL, Verdict.NON_STRICT})
 _HEAD = "# Findings accepted on purpose. Each needs a reason; an empty one is refused.\n"
 
@@ -47,10 +49,23 @@ class Baseline(BaseModel):
         found = (item for item in self.accepted if (item.case, item.verdict) == (result.id, result.verdict))
         return next((item.reason for item in found), None)
 
-    def stale(self, result: ConformanceResult) -> list[Accepted]:
-        """Entries whose case ran and no longer gives that verdict."""
-        verdicts = {case.id: case.verdict for case in result.cases}
-        return [item for item in self.accepted if verdicts.get(item.case, item.verdict) != item.verdict]
+    def stale(self, result: ConformanceResult) -> list[tuple[Accepted, Verdict]]:
+        """Entries whose case was answered and gives another verdict now, each with that verdict."""
+        verdicts = {case.id: case.verdict for case in result.cases if case.verdict not in _NO_ANSWER}
+        return [
+            (item, verdicts[item.case])
+            for item in self.accepted
+            if verdicts.get(item.case, item.verdict) != item.verdict
+        ]
+
+    def gone(self, ids: Container[str]) -> list[Accepted]:
+        """Entries whose case is none of `ids`, which are all that there are."""
+        return [item for item in self.accepted if item.case not in ids]
+
+    def not_asked(self, result: ConformanceResult) -> list[Accepted]:
+        """Entries whose case got no answer in this run, or was not selected: they still stand."""
+        answered = {case.id for case in result.cases if case.verdict not in _NO_ANSWER}
+        return [item for item in self.accepted if item.case not in answered]
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -58,13 +73,21 @@ def load_baseline(path: Path) -> Baseline:
     try:
         text = path.read_text(encoding="utf-8")
         data: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return Baseline.model_validate(data)
+        return _without_duplicates(path, Baseline.model_validate(data))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         raise UsageError("\n".join(_one_line(path, item) for item in error.errors())) from None
     except ValueError as error:  # both parsers' errors, and a wrong encoding, are ValueErrors
         raise UsageError(f"{path}: neither TOML nor JSON: {error}") from None
+
+
+def _without_duplicates(path: Path, baseline: Baseline) -> Baseline:
+    counts = Counter(item.case for item in baseline.accepted)
+    twice = [case for case, number in counts.items() if number > 1]
+    if twice:
+        raise UsageError("\n".join(f"{path}: {case}: listed more than once" for case in twice))
+    return baseline
 
 
 def _one_line(path: Path, item: Any) -> str:
@@ -74,11 +97,18 @@ def _one_line(path: Path, item: Any) -> str:
     return f"{path}: {key}: {item['msg'][:1].lower()}{item['msg'][1:]}"
 
 
-def draft_baseline(findings: Sequence[CaseResult], known: Baseline) -> str:
-    """A baseline file of `findings`. Reasons that are `known` are kept; the others are left to be written."""
+def draft_baseline(result: ConformanceResult, known: Baseline) -> str:
+    """A baseline file of the findings of `result`, and of entries whose case it did not ask.
+
+    Reasons that are `known` are kept; the others are left to be written.
+    """
     blocks = [_HEAD]
-    for result in findings:
-        fields = {"case": result.id, "verdict": result.verdict.value, "reason": known.reason(result) or ""}
+    entries = [(item.case, item.verdict, item.reason) for item in known.not_asked(result)]
+    entries += [
+        (case.id, case.verdict, known.reason(case) or "") for case in result.cases if case.verdict in FINDINGS
+    ]
+    for case, verdict, reason in sorted(entries):
+        fields = {"case": case, "verdict": verdict.value, "reason": reason}
         lines = [
             f"{key} = {json.dumps(value)}" for key, value in fields.items()
         ]  # JSON strings are TOML's too

@@ -57,7 +57,10 @@ def test_an_entry_accepts_one_case_with_one_verdict(tmp_path: Path) -> None:
     assert known.reason(result("a.b", Verdict.FAIL)) is None
     assert known.reason(result("a.c", Verdict.NON_STRICT)) is None
     assert known.stale(whole(result("a.b", Verdict.NON_STRICT))) == []
-    assert known.stale(whole(result("a.b", Verdict.PASS))) == list(known.accepted)
+    assert known.stale(whole(result("a.b", Verdict.PASS))) == [(known.accepted[0], Verdict.PASS)]
+    assert known.stale(whole(result("a.b", Verdict.UNTESTED))) == []  # it was not answered
+    assert known.gone({"a.b"}) == []
+    assert known.gone({"a.c"}) == list(known.accepted)
     assert known.stale(whole()) == []  # it did not run
 
 
@@ -67,6 +70,7 @@ def test_an_entry_accepts_one_case_with_one_verdict(tmp_path: Path) -> None:
         (TEXT.replace("ticket 1", " "), "accepted.0.reason: a reason is needed"),
         (TEXT.replace('reason = "ticket 1"', ""), "accepted.0.reason: a reason is needed"),
         (TEXT.replace("non-strict", "bad"), "accepted.0.verdict: input should be "),
+        (TEXT + TEXT.replace("non-strict", "fail"), "a.b: listed more than once"),
         ("x = [", "neither TOML nor JSON: "),
     ],
 )
@@ -87,8 +91,12 @@ def test_a_draft_keeps_known_reasons_and_asks_for_the_others(tmp_path: Path) -> 
     path = tmp_path / "b.toml"
     path.write_text(TEXT)
     known = load_baseline(path)
-    path.write_text(draft_baseline([result("a.b", Verdict.NON_STRICT)], known))
+    path.write_text(draft_baseline(whole(result("a.b", Verdict.NON_STRICT)), known))
     assert load_baseline(path) == known
-    path.write_text(draft_baseline([result("a.c", Verdict.FAIL)], Baseline()))
+    path.write_text(draft_baseline(whole(result("a.b", Verdict.UNTESTED)), known))
+    assert load_baseline(path) == known  # it was not asked: the entry stands
+    path.write_text(draft_baseline(whole(result("a.b", Verdict.PASS)), known))
+    assert load_baseline(path) == Baseline()
+    path.write_text(draft_baseline(whole(result("a.c", Verdict.FAIL)), Baseline()))
     with pytest.raises(UsageError, match="a reason is needed"):
         load_baseline(path)

@@ -176,3 +176,13 @@ def test_urls_that_name_no_observer(url, text):
 async def test_a_path_in_no_folder(tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         await open_observer(f"maildir:{tmp_path}/no/such").start()
+
+
+async def test_fetches_side_by_side_do_not_disturb_each_other(tmp_path):
+    async with open_observer(f"maildir:{tmp_path}") as observer:
+        waiting = [asyncio.create_task(observer.fetch(b"m%d." % n, 1, WAIT)) for n in range(8)]
+        for n in range(200):
+            deliver(tmp_path, "alice", b"X-Marker: m%d.\r\n\r\n" % n)
+            await asyncio.sleep(0)  # threads that look run in between
+        found = await asyncio.gather(*waiting)
+    assert [len(messages) for messages in found] == [1] * 8
