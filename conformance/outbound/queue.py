@@ -83,7 +83,7 @@ async def a_permanent_refusal_is_not_repeated(peer: Peer) -> Observation:
     """RCPT that was answered 550 is not sent again when another recipient is tried again."""
     async with next_hop(peer) as hop:
         refused, waits = hop.recipient(rcpt=(REFUSE,)), hop.recipient(rcpt=(DEFER, DEFER, ACCEPT))
-        await hop.send(peer.marked_body(b"x\r\n"), refused, waits, sender="")
+        await hop.send(peer.marked_body(b"x\r\n"), refused, waits)
         await hop.relayed(waits)
         seen = await hop.attempts(waits, number=2, retries=True)
         if len(seen.transactions) < 2:
@@ -103,7 +103,7 @@ async def too_many_recipients_is_for_now_only(peer: Peer) -> Observation:
     """A recipient answered 552, too many recipients, behind one that was accepted is tried again."""
     async with next_hop(peer) as hop:
         first, second = hop.recipient(), hop.recipient(rcpt=(TOO_MANY, ACCEPT))
-        await hop.send(peer.marked_body(b"x\r\n"), first, second, sender="")
+        await hop.send(peer.marked_body(b"x\r\n"), first, second)
         seen = await hop.relayed(second)
         if len(seen.transactions[0].recipients) < 2:
             raise Untested("the recipients came in separate transactions", str(seen))

@@ -8,8 +8,20 @@ from string import Template
 from typing import Any
 
 from smtpbench.lab.private_root import RootedServer, rooted
-from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, USERNAME, Workspace
+from smtpbench.lab.workspace import (
+    DOMAIN,
+    HOST,
+    MAILBOXES,
+    MAILDIR,
+    RELAY,
+    RELAY_DOMAIN,
+    SERVER_NAME,
+    USERNAME,
+    Workspace,
+)
 from smtpbench.target import Role, Target
+
+RETRY_S = 2  # seconds from one run through the queue to the next, and from one attempt to the next
 
 # `$$` is Exim's own `$`. Conditions in ACLs are Exim's default configuration's, less what asks the DNS.
 _CONFIGURATION = Template("""\
@@ -19,6 +31,7 @@ PASSWORD = $${readfile{/etc/exim4/password}{}}
 primary_hostname = $name
 qualify_domain = $domain
 domainlist local_domains = $domain
+domainlist relay_domains = $relay_domain
 local_interfaces = $host
 daemon_smtp_ports = $mx : $submission : $submissions
 tls_on_connect_ports = $submissions
@@ -50,7 +63,7 @@ check_rcpt:
     authenticated = *
   require
     message = relay not permitted
-    domains = +local_domains
+    domains = +local_domains : +relay_domains
   require
     verify = recipient
   accept
@@ -63,7 +76,20 @@ mailboxes:
   local_parts = $mailboxes
   transport   = maildir
 
+# Mail for one domain goes to a port where we listen
+next_hop:
+  driver      = manualroute
+  domains     = +relay_domains
+  route_list  = * $host
+  self        = send
+  transport   = next_hop
+
 begin transports
+
+next_hop:
+  driver          = smtp
+  port            = $relay
+  allow_localhost
 
 maildir:
   driver          = appendfile
@@ -77,7 +103,7 @@ maildir:
 
 begin retry
 
-*  *  F,2h,1m
+*  *  F,2h,${retry}s
 
 begin authenticators
 
@@ -106,7 +132,7 @@ class Exim(RootedServer):
     name = "exim"
     title = "Exim"
     programs = ("exim4",)
-    ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS)
+    ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS, RELAY)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "exim/mainlog"
 
@@ -116,6 +142,8 @@ class Exim(RootedServer):
             ports,
             name=SERVER_NAME,
             domain=DOMAIN,
+            relay_domain=RELAY_DOMAIN,
+            retry=RETRY_S,
             host=HOST,
             mailboxes=" : ".join(MAILBOXES),
             maildir=MAILDIR,
@@ -126,7 +154,7 @@ class Exim(RootedServer):
 
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """All endpoints that it has."""
-        return place.target(f"Exim {ready['version']}", dict(ports))
+        return place.target(f"Exim {ready['version']}", dict(ports), retry_s=2 * RETRY_S)
 
 
 def exim() -> AbstractContextManager[Target]:

@@ -11,7 +11,7 @@ configure() {
 }
 
 start() {
-    inside exim4 -bdf -q1m &
+    inside exim4 -bdf -q2s &
     exim=$!
 }
 about() { printf '{"version": "%s"}\n' "$(inside exim4 -bV | sed -n 's/^Exim version \([^ ]*\).*/\1/p')"; }

@@ -12,7 +12,16 @@ from string import Template
 from typing import Any
 
 from smtpbench.lab.private_root import RootedServer, rooted
-from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, Workspace
+from smtpbench.lab.workspace import (
+    DOMAIN,
+    HOST,
+    MAILBOXES,
+    MAILDIR,
+    RELAY,
+    RELAY_DOMAIN,
+    SERVER_NAME,
+    Workspace,
+)
 from smtpbench.target import Role, Target
 
 _CONFIGURATION = Template("""\
@@ -26,6 +35,9 @@ listen on $host port $mx hostname $name
 # DNS, and nothing leaves the machine.
 action "deliver" maildir "/var/smtpbench/mail/$maildir" userbase <owner> virtual <mailboxes>
 match from any for domain { "$domain", "$name" } action "deliver"
+# Mail for one domain goes to a port where we listen
+action "next hop" relay host smtp://$host:$relay
+match from any for domain "$relay_domain" action "next hop"
 """)
 
 
@@ -35,7 +47,7 @@ class OpenSmtpd(RootedServer):
     name = "opensmtpd"
     title = "OpenSMTPD"
     programs = ("smtpctl",)
-    ports = (Role.MX,)
+    ports = (Role.MX, RELAY)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "log"  # standard error
 
@@ -44,7 +56,13 @@ class OpenSmtpd(RootedServer):
         addresses = [*(f"{name}@{DOMAIN}" for name in MAILBOXES), f"postmaster@{SERVER_NAME}"]
         mailboxes = ", ".join(f'"{address}" = "vmail"' for address in addresses)
         text = _CONFIGURATION.substitute(
-            ports, name=SERVER_NAME, domain=DOMAIN, host=HOST, mailboxes=mailboxes, maildir=MAILDIR
+            ports,
+            name=SERVER_NAME,
+            domain=DOMAIN,
+            relay_domain=RELAY_DOMAIN,
+            host=HOST,
+            mailboxes=mailboxes,
+            maildir=MAILDIR,
         )
         (place.folder / "smtpd.conf").write_text(text, encoding="ascii")
 
