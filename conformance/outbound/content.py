@@ -17,6 +17,7 @@ from smtpbench.conformance import (
     case,
     choice,
     each_transaction,
+    escape,
     expect,
     next_hop,
     that,
@@ -28,6 +29,18 @@ LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 def message_of(seen: HopTransaction) -> Message:
     """The content that came, as a message whose trace fields are told from the rest."""
     return Message(seen.content or b"")
+
+
+class Octets:
+    """What came after DATA, shown by the first CR or LF in it that stands alone."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.lone = LONE.search(sent)
+        at = self.lone.start() if self.lone else 0
+        self.shown = escape(sent[max(0, at - 20) : at + 20])
+
+    def __str__(self) -> str:
+        return f"sent …{self.shown}…" if self.lone else "every CR and LF in a pair"
 
 
 def raw_lines(seen: HopTransaction) -> list[bytes]:
@@ -54,11 +67,8 @@ async def lone_cr_and_lf_are_never_sent(peer: Peer) -> Observation:
     content = peer.marked_body(b"lone\nLF, lone\rCR\r\n")
     async with next_hop(peer, HopScript().without("CHUNKING", "BINARYMIME")) as hop:
         await hop.send(content, hop.recipient())  # a refusal is as good, and is judged where mail comes in
-        seen = await hop.relayed()
-        return expect(
-            seen,
-            each_transaction("CR LF alone at the ends of lines", lambda one: not LONE.search(one.raw or b"")),
-        )
+        sent = b"".join(one.raw or b"" for one in (await hop.relayed()).complete)
+        return expect(Octets(sent), that("CR LF alone at the ends of lines", lambda seen: not seen.lone))
 
 
 @case("5321-E-2", needs=[RELAY], broken_by="relay-ends-lines-with-lf")

@@ -227,7 +227,7 @@ from smtpbench.delivery.hop_script import (
 )
 from smtpbench.delivery.reports import About, Report
 from smtpbench.target import Role
-from smtpbench.wire.replies import Anomaly, Reply
+from smtpbench.wire.replies import Anomaly, Reply, escape
 from smtpbench.wire.state import Verb
 
 __all__ = [
@@ -307,6 +307,7 @@ __all__ = [
     "each_session",
     "each_transaction",
     "errand",
+    "escape",
     "expect",
     "formless",
     "instead_of_mail",

@@ -160,7 +160,7 @@ class Bench:
     async def _once(self, case: Case, around: Surroundings) -> Observation:
         peer = Peer(around)
         try:
-            async with asyncio.timeout(self._deadline(case)):
+            async with asyncio.timeout(self._deadline(case)) as around.limit:
                 return await case.function(peer)
         finally:
             await peer.close()

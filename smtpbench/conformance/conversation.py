@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from smtpbench.conformance.answer import Answer, Ending
@@ -46,6 +48,7 @@ class Surroundings:
     last_attempt: bool = True
     marker: bytes = field(default_factory=lambda: b"smtpbench-" + secrets.token_hex(8).encode())
     hop: Hop | None = None
+    limit: asyncio.Timeout | None = None  # the case's time
     sessions: list[Session] = field(default_factory=list)
     witnesses: list[Witness] = field(default_factory=list)  # of all sessions, closed ones too
     pulse: Pulse = field(default_factory=Pulse)
@@ -105,6 +108,22 @@ class Conversation:
         """Who sees deliveries. Needs DELIVERED."""
         assert self._around.observer is not None
         return self._around.observer
+
+    @contextmanager
+    def time_stopped(self) -> Iterator[None]:
+        """Meanwhile the case's time stands still: it waits for its turn, and not for the server."""
+        limit = self._around.limit
+        due = limit.when() if limit is not None else None
+        if limit is None or due is None:
+            yield
+            return
+        clock = asyncio.get_running_loop().time
+        left = due - clock()
+        limit.reschedule(None)
+        try:
+            yield
+        finally:
+            limit.reschedule(clock() + left)
 
     def note(self, text: str) -> None:
         """Add a line to the transcript of the case."""

@@ -12,7 +12,7 @@ itself meanwhile. What the hop saw is added to the case's transcript.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from smtpbench.conformance.deliveries import Message
@@ -275,7 +275,9 @@ async def next_hop(peer: Peer, script: HopScript = ORDINARY) -> AsyncIterator[Ne
     """The hop with `script` in force. Needs RELAY."""
     if peer.hop is None:
         raise Untested("no next hop: [relay] is not set")
-    async with peer.hop.conduct(script):
+    async with AsyncExitStack() as stack:
+        with peer.time_stopped():
+            await stack.enter_async_context(peer.hop.conduct(script))
         handle = NextHop(peer, peer.hop)
         try:
             yield handle

@@ -31,6 +31,7 @@ from smtpbench.delivery.hop_script import (
     HopTransaction,
 )
 from smtpbench.lab.workspace import Workspace
+from smtpbench.target import Timeouts
 
 TO = "a@relay.example"
 
@@ -195,3 +196,33 @@ def test_a_session_that_began_too_early() -> None:
     session = HopSession(1, lines=[HopLine(0.0, "note", b"sent before the reply: NOOP\r\n")])
     assert session.early
     assert not HopSession(1, lines=[HopLine(0.0, "server", b"220 x")]).early
+
+
+async def test_the_wait_for_the_hop_is_not_the_time_of_the_case(relaying: Bench) -> None:
+    free = asyncio.Event()
+
+    async def holder() -> None:
+        async with relaying.hop.conduct(HopScript().without("DSN")):
+            holds.set()
+            await free.wait()
+
+    async def question(peer: Peer) -> Observation:
+        limit = peer._around.limit
+        with peer.time_stopped():
+            assert limit.when() is None
+        asyncio.get_running_loop().call_later(0.3, free.set)  # longer than the case has
+        async with next_hop(peer):
+            return expect(0, that("there", lambda seen: True))
+
+    holds = asyncio.Event()
+    holding = asyncio.create_task(holder())
+    await holds.wait()
+    question.__doc__ = "A question."
+    relaying.facts = replace(
+        relaying.facts,
+        target=relaying.facts.target.model_copy(update={"timeouts": Timeouts(delivery=0.01, quiet=0.01)}),
+    )
+    async with asyncio.timeout(20):
+        result = await relaying.run(case("T-1", needs=[RELAY], deadline=0.1)(question))
+        await holding
+    assert result.verdict is Verdict.PASS, result

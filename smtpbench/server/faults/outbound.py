@@ -173,14 +173,6 @@ class SaysNoQuit(Courier):
         yield Farewell(b"")
 
 
-@fault("relay-waits-for-no-221", "5321-E-9")
-class WaitsForNo221(Courier):
-    """The connection is closed right after QUIT."""
-
-    def quit(self) -> Steps:
-        yield Farewell(b"QUIT\r\n")
-
-
 @fault("relay-says-no-ehlo-inside-tls", "3207-25")
 class SaysNoEhloInsideTls(Courier):
     """The first command inside TLS is HELO."""
