@@ -22,6 +22,7 @@ MAX_REFUSALS = 4  # in one session; some servers slow down or leave after more
 # … and lines: Exim leaves after ten commands that bring no message (RSET is one), and what OpenSMTPD makes
 # of a NOTIFY depends on those before it in the transaction, which is another case's question.
 MAX_LINES = {"MAIL": 6, "RCPT": 1}
+OUT_OF_ORDER = 503
 SHOWN = 3  # disagreements told
 
 
@@ -96,39 +97,42 @@ class Command:
         return (await self.ask(line)).severity == 2
 
     async def _ask(self, line: Line) -> Answer:
-        full = self._refusals >= MAX_REFUSALS or self._lines >= MAX_LINES[self.verb]
-        if self._session is None or full:
-            await self._next_session()
-        assert self._session is not None
-        if self.verb == "RCPT":
-            await self._session.until_mail()
-        answer = await self._session.command(self.octets(line))
+        session = await self._current()
+        answer = await session.command(self.octets(line))
+        if answer.code in (0, OUT_OF_ORDER):  # perhaps for what came before it: ask a session without a past
+            session = await self._next_session()
+            answer = await session.command(self.octets(line))
         self.asked += 1
         self._lines += 1
         if put_off.judge(answer) is Outcome.CONFORMS:
             raise Untested("a temporary refusal, or one for policy", str(answer))
         if answer.severity == 2 and self.verb == "MAIL":
-            await self._session.command(b"RSET")
+            await session.command(b"RSET")
         self._refusals += answer.severity != 2
         return answer
 
-    async def _next_session(self) -> None:
+    async def _current(self) -> Peer:
+        """The session to ask in: ready for the command, and neither asked nor refused too often."""
+        full = self._refusals >= MAX_REFUSALS or self._lines >= MAX_LINES[self.verb]
+        return await self._next_session() if self._session is None or full else self._session
+
+    async def _next_session(self) -> Peer:
         if self._session is not None:
-            await self._session.command(b"QUIT")
             await self._session.disconnect()
         self._session, self._refusals, self._lines = self.peer.new_session(), 0, 0
         await self._session.until_allowed()
+        if self.verb == "RCPT":
+            await self._session.until_mail()
+        return self._session
 
     # what there is to combine
 
     async def offered(self) -> list[Kind]:
         """The kinds whose extension is offered; those of one keyword are one."""
-        if self._session is None:
-            await self._next_session()
-        assert self._session is not None
+        extensions = (await self._current()).extensions
         there: dict[str, Kind] = {}
         for kind in self.kinds:
-            if kind.extension in self._session.extensions:
+            if kind.extension in extensions:
                 known = there.get(kind.keyword)
                 values = (known.legal if known else ()) + kind.legal
                 illegal = (known.illegal if known else ()) + kind.illegal

@@ -29,7 +29,7 @@ class Asked:
 
     `what` is a verb in upper case, "" for one that is not known, or one of `legal`'s other words; `shown`
     is for messages. `proper` says that it was well-formed; `last` that it is a BDAT LAST; `utf8` that it has
-    the parameter SMTPUTF8.
+    the parameter SMTPUTF8, or is not ASCII itself.
     """
 
     what: str
@@ -126,7 +126,7 @@ class ClientStream:
 
     def _command(self, line: bytes) -> Asked | None:
         command = parse_command(line, utf8=True)
-        utf8 = b"SMTPUTF8" in line.upper().split()[1:]
+        utf8 = not line.isascii() or b"SMTPUTF8" in line.upper().split()[1:]
         shown = "AUTH" if line[:4].upper() == b"AUTH" else escape(line[:SHOWN])
         verb = command.verb
         self.held = verb in _HOLDS

@@ -155,7 +155,10 @@ class SessionWatch:
     # following
 
     def _is_asked_utf8(self, reply: Reply) -> bool:
-        """Whether UTF-8 in `reply` is right: SMTPUTF8 asked for it (RFC 6531 §3.7.4)."""
+        """Whether UTF-8 in `reply` was asked for by SMTPUTF8 (RFC 6531 §3.7.4), or echoes the client's own.
+
+        Whether the echo is right is a question about UTF-8 (§3.7.4.2), and no longer about reply grammar.
+        """
         asked = self._utf8 or bool(self._due and self._due[0].utf8)
         return asked and Anomaly.CONTROL_CHARACTER not in reply.anomalies and _is_utf8(reply.raw)
 

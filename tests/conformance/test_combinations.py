@@ -121,3 +121,11 @@ async def test_a_few_refusals_to_a_session(place: Workspace, catalogue: Catalogu
     async with asking(place, catalogue, kinds=wrong) as command:
         assert len(await command.wrong()) == 10
         assert len(command.peer._around.witnesses) == 3  # ten refusals, four to a session
+
+
+@pytest.mark.parametrize("fault", ["rset-not-recognised", "rset-keeps-transaction", "rset-closes"])
+async def test_a_rset_that_fails_is_not_held_against_parameters(
+    place: Workspace, catalogue: Catalogue, fault: str
+) -> None:
+    async with asking(place, catalogue, fault) as command:
+        assert (await combinations.every_pair(command)).outcome is Outcome.CONFORMS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from smtpbench.conformance import Peer
+from smtpbench.conformance import Answer, Ending, Peer
 from smtpbench.conformance.bench import Bench
 from smtpbench.conformance.conversation import Surroundings, TryAgain
 from smtpbench.conformance.model import Catalogue
@@ -107,3 +107,21 @@ async def test_a_silence_makes_the_case_run_again(place: Workspace, catalogue: C
         with pytest.raises(TryAgain):
             await by_segments(peer, lambda _: [Step(b"NOOP\r\n", 2), Step(b"QUIT\r\n", 0)])
         await peer.close()
+
+
+async def test_a_dialogue_that_broke_off_is_not_missed_among_the_messages(
+    place: Workspace, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Peer.read
+    asked: list[int] = []
+
+    async def fall_silent_once(self: Peer, count: int = 1, *, timeout: float | None = None) -> Answer:
+        """As it is, but that one reply to a MAIL of a cut dialogue does not come."""
+        asked.append(count)
+        answer = await read(self, count, timeout=timeout)
+        return Answer(b"", (), Ending.SILENT, 0.5) if len(asked) == 7 else answer
+
+    monkeypatch.setattr(Peer, "read", fall_silent_once)
+    seen = await observe(place, catalogue)
+    assert len(asked) > 5
+    assert seen.outcome is Outcome.CONFORMS

@@ -165,6 +165,7 @@ def test_utf8_is_printable_where_smtputf8_asked_for_it() -> None:
     assert rules([*HELLO, ("C", b"VRFY a SMTPUTF8\r\n"), UTF8_REPLY]) == []
     assert rules([*HELLO, *MAIL8, ("C", b"RCPT TO:<c@d>\r\n"), UTF8_REPLY]) == []
     assert rules([*HELLO, *MAIL8, *TWO8, ("C", b".\r\n"), UTF8_REPLY]) == []
+    assert rules([*HELLO, ("C", "VRFY é\r\n".encode()), UTF8_REPLY]) == []  # an echo
     late: list[Step] = [("C", b"NOOP\n"), ("C", b"MAIL FROM:<a@b> SMTPUTF8\r\n"), UTF8_REPLY]
     assert play([*HELLO, *late]) == []
 

@@ -137,7 +137,7 @@ class VrfyWithoutSmtputf8(Receiver):
         return argument, False
 
 
-@fault("vrfy-utf8-unasked", "5321-A-24", "6531-11")
+@fault("vrfy-utf8-unasked", "6531-11")
 class VrfyUtf8Unasked(Receiver):
     """VRFY and EXPN name a mailbox in UTF-8 to any client."""
 
