@@ -184,11 +184,21 @@ async def a_response_of_12288_octets(peer: Peer) -> Observation:
     return expect(await respond(peer, message), codes(535), choice=beyond, untested=severity(4))
 
 
+async def ended(peer: Peer, early: Answer) -> Answer:
+    """`early`, once the line that it came in has ended."""
+    if not early.closed:
+        await peer.send(b"\r\n")
+    return early
+
+
 @case("4954-13", needs=PLAIN, broken_by=("auth-overlong-line-two-replies", "auth-overlong-line-closes"))
 async def a_line_beyond_the_buffer_is_refused_in_step(peer: Peer) -> Observation:
     """A response of 64 KiB is answered 500, and what follows it gets its own reply."""
     await until_challenged(peer)
-    answer = await respond_raw(peer, b"A" * 65_536)
+    await peer.send(b"A" * 65_536)
+    early = await peer.settle()  # a server that answers before the line has ended must not do so again
+    spoken = early.replies or early.closed
+    answer = await ended(peer, early) if spoken else await respond_raw(peer, b"")
     if answer.severity == 5 and answer.code != 500:
         raise Untested("the line was not too long for the server", str(answer))
     if answer.code != 500:
