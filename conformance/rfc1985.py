@@ -59,7 +59,7 @@ async def etrn_takes_an_at_sign_for_subdomains(peer: Peer) -> Observation:
     return expect(answer, DONE | NOT_DONE, untested=BUSY_OR_PRIVATE)
 
 
-@case("MISC-4", needs=[ETRN])
+@case("MISC-4", needs=[ETRN], accuses=False)
 async def etrn_takes_a_number_sign_for_a_queue(peer: Peer) -> Observation:
     """A number sign before a name asks for a queue; how queues are called is a local matter."""
     await peer.until_ready()

@@ -179,11 +179,12 @@ async def reply_521_is_not_used(peer: Peer) -> Observation:
     return all_of(*(expect(answer, not_codes(521)) for answer in answers if answer.replies))
 
 
-@case("6409-5", needs=[*USER, RECIPIENT], deadline=8 * LIMIT)
+@case("6409-5", needs=[*USER, RECIPIENT], deadline=8 * LIMIT, accuses=False)
 async def every_command_is_answered_in_two_minutes(peer: Peer) -> Observation:
     """Each step of a session, the end of data too, is answered in less than two minutes.
 
-    Asked as far as `timeouts.reply` reaches; a server that has not answered by then may be in time yet.
+    Asked as far as `timeouts.reply` reaches; a server that has not answered by then may be in time yet. A
+    server that takes longer is recorded and not accused: so long a wait cannot be proven with a fault.
     """
     wait = min(LIMIT, peer.target.timeouts.reply)
     await peer.until_rcpt()
@@ -201,7 +202,7 @@ async def every_command_is_answered_in_two_minutes(peer: Peer) -> Observation:
 # The envelope
 
 
-@case("6409-2", needs=[*USER, RECIPIENT])
+@case("6409-2", needs=[*USER, RECIPIENT], accuses=False)
 async def improper_domain_is_refused_with_554(peer: Peer) -> Observation:
     """RCPT with a domain of one label, if it is refused, is answered 554, or by a code more precise."""
     answer = await instead_of_rcpt(peer, f"RCPT TO:<smtpbench@{UNQUALIFIED}>".encode())
@@ -235,7 +236,7 @@ async def sender_domain_is_fully_qualified(peer: Peer) -> Observation:
     return expect(delivery, refused | near(kept) | completed)
 
 
-@case("6409-3", needs=[*USER, RECIPIENT])
+@case("6409-3", needs=[*USER, RECIPIENT], accuses=False)
 async def recipient_domain_is_fully_qualified(peer: Peer) -> Observation:
     """A recipient whose domain is one label is refused; if not, it may be completed, or returned later."""
     answer = await instead_of_rcpt(peer, f"RCPT TO:<smtpbench@{UNQUALIFIED}>".encode())
@@ -299,7 +300,7 @@ async def sender_is_added_where_from_is_somebody_else(peer: Peer) -> Observation
     return expect(delivery, has("a Sender field", b"Sender"), choice=that("none", bool))
 
 
-@case("6409-18", needs=SUBMITTED, after=missing_date_is_added)
+@case("6409-18", needs=SUBMITTED, after=missing_date_is_added, accuses=False)
 async def bcc_is_not_revealed(peer: Peer) -> Observation:
     """The address in a Bcc field: removed before the message goes on, or left to the client's care.
 

@@ -76,7 +76,7 @@ async def keyword_has_names_and_values(peer: Peer) -> Observation:
     return expect(" ".join(("LIMITS", *words)), named, near=otherwise)
 
 
-@case("MISC-31", needs=[LIMITS])
+@case("MISC-31", needs=[LIMITS], accuses=False)
 async def limits_are_registered(peer: Peer) -> Observation:
     """Every limit is one of MAILMAX, RCPTMAX and RCPTDOMAINMAX, or has been registered since."""
     words = (await peer.until_ready())["LIMITS"]
@@ -112,7 +112,7 @@ async def as_many_recipients_as_announced(peer: Peer) -> Observation:
     return all_of(expect(reached, codes(250, 251)), expect(await peer.command(rcpt), one_too_many))
 
 
-@case("MISC-34", needs=[LIMITS])
+@case("MISC-34", needs=[LIMITS], accuses=False)
 async def fewer_recipients_than_the_minimum(peer: Peer) -> Observation:
     """A RCPTMAX below 100 departs from RFC 5321, and says so."""
     most = await announced(peer, "RCPTMAX")

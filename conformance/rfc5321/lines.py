@@ -75,7 +75,7 @@ async def empty_line_is_answered_as_an_error(peer: Peer) -> Observation:
     return all_of(first, expect(await peer.command(b"", extra=True), single(severity(5)), untested=put_off))
 
 
-@case("5321-B-47")
+@case("5321-B-47", accuses=False)
 async def white_space_before_the_verb(peer: Peer) -> Observation:
     """A line that begins with a space does not begin with a verb."""
     await peer.until_ready()

@@ -29,6 +29,7 @@ from smtpbench.wire.replies import escape
 from smtpbench.witness import Witness, Witnessed
 
 RED = frozenset({Outcome.VIOLATES, Outcome.NEAR})
+NOT_FORESEEN = "neither of the things that this case tells apart"
 ATTEMPTS = 2  # a close or a silence counts only if it happens again
 TRANSCRIPT_OCTETS = 8_192  # kept per case: all of a usual one, and a report of 200 cases stays below 2 MB
 TRANSCRIPT_ENTRIES = 200
@@ -153,6 +154,8 @@ class Bench:
             return self._overdue(case)
         except Exception as error:  # noqa: BLE001 - a case is somebody's code: report it, run the others
             return Observation("", "", Outcome.UNTESTED), _where(error)
+        if observation.outcome in RED and not case.accuses:
+            return replace(observation, outcome=Outcome.UNTESTED, reason=NOT_FORESEEN), None
         if observation.outcome in RED and around.troubled and not case.about_connection:
             observation = await self._controlled(case, observation)
         return observation, None

@@ -36,6 +36,7 @@ class Case:
     path: Path
     alone: bool = False
     about_connection: bool = False
+    accuses: bool = True
 
 
 def cases_root(path: Path) -> Path | None:
@@ -58,6 +59,7 @@ def case(
     deadline: float = DEADLINE,
     alone: bool = False,
     about_connection: bool = False,
+    accuses: bool = True,
 ) -> Callable[[CaseFunction], Case]:
     """Make a case of ``async def name(peer) -> Observation``. The docstring's first line is its title.
 
@@ -71,6 +73,8 @@ def case(
     It also sees how the server turns a connection away, which for others is no answer.
     `about_connection`: how the server keeps up a connection is the question itself. For every other case a
     close or a silence counts only against a server that keeps up a plain session.
+    `accuses`: false for a case that records which of several allowed things a server does, at whatever level
+    its row is. It names no fault, for it can say neither fail nor non-strict: what else there is, is untested.
     """
     if not requirements:
         raise TypeError("@case needs at least one requirement id")
@@ -93,6 +97,7 @@ def case(
             path=path,
             alone=alone,
             about_connection=about_connection,
+            accuses=accuses,
         )
 
     return make

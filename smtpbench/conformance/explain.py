@@ -95,19 +95,20 @@ def explain(subject: Subject, catalogue: Catalogue, target: str = "TARGET") -> E
         why=why,
         needs=needs,
         after=after,
-        judged=tuple(_judged(row, expected)),
+        judged=tuple(_judged(row, expected, accuses=not isinstance(subject, Case) or subject.accuses)),
         faults=tuple((name, FAULTS[name].summary if name in FAULTS else "") for name in subject.broken_by),
         command=f"smtpbench conform {target} --select {subject.id}",
     )
 
 
-def _judged(row: Requirement, expected: Mapping[Outcome, Sequence[str]]) -> Iterator[str]:
+def _judged(row: Requirement, expected: Mapping[Outcome, Sequence[str]], *, accuses: bool) -> Iterator[str]:
     if not expected:  # it makes its observations itself
         yield f"{grade(row.level, Outcome.CONFORMS).value}: what the title says"
     for outcome in _GROUPS.values():
         if outcome in expected:
             yield f"{grade(row.level, outcome).value}: {' / '.join(dict.fromkeys(expected[outcome]))}"
-    yield f"{grade(row.level, Outcome.VIOLATES).value}: anything else"
+    otherwise = grade(row.level, Outcome.VIOLATES if accuses else Outcome.UNTESTED)
+    yield f"{otherwise.value}: anything else"
 
 
 def _expectations(case: Case) -> dict[Outcome, list[str]]:

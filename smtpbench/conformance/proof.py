@@ -49,6 +49,7 @@ class Subject:
     id: str
     requirements: tuple[str, ...]
     broken_by: tuple[str, ...]
+    accuses: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _load(root: Path) -> _File:
 def subjects(cases: Iterable[Case]) -> list[Subject]:
     """All that can turn red: the cases and the passive rules."""
     return [
-        *(Subject(case.id, case.requirements, case.broken_by) for case in cases),
+        *(Subject(case.id, case.requirements, case.broken_by, case.accuses) for case in cases),
         *(Subject(rule.id, rule.requirements, rule.broken_by) for rule in passive.RULES),
     ]
 
@@ -149,11 +150,12 @@ def unknown_faults(of: Iterable[Subject]) -> list[str]:
 
 
 def unproven(of: Iterable[Subject], catalogue: Catalogue) -> list[str]:
-    """Those that can say fail or non-strict (their level is above MAY) and name no fault."""
+    """Those that can say fail or non-strict (they accuse, at a level above MAY) and name no fault."""
     return [
         f"{subject.id} ({level.value}) names no fault, so that nothing shows that it can fail"
         for subject in of
-        if not subject.broken_by
+        if subject.accuses
+        and not subject.broken_by
         and STRENGTH[level := catalogue.strongest(subject.requirements).level] >= ADVICE
     ]
 

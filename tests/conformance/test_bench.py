@@ -58,6 +58,19 @@ def asking(
     return case(*(requirements or ("T-1",)), needs=needs, after=after or (), deadline=deadline)(ask)
 
 
+async def test_a_case_that_records_accuses_nobody(bench: Bench) -> None:
+    @case("T-1", accuses=False)
+    async def record(peer: Peer) -> Observation:
+        """Which of two it is."""
+        await peer.until_ready()
+        return expect(await peer.command(b"NOOP"), codes(251), choice=codes(252))
+
+    result = await bench.run(record)
+    assert result.verdict == "untested"
+    assert result.reason == "neither of the things that this case tells apart"
+    assert "250" in result.observed
+
+
 async def noop(peer: Peer) -> Observation:
     await peer.until_ready()
     return expect(await peer.command(b"NOOP"), codes(250))

@@ -114,6 +114,7 @@ def test_a_case_that_can_accuse_names_a_fault(catalogue: Catalogue) -> None:
     assert [line.partition(" ")[0] for line in unproven(bare, catalogue)] == ["a.T-1", "a.T-2", "a.T-4"]
     assert unproven([Subject("a.mixed", ("T-3", "T-1"), ())], catalogue) != []
     assert unproven([Subject("a.proven", ("T-1",), (FAULT,))], catalogue) == []
+    assert unproven([Subject("a.record", ("T-1",), (), accuses=False)], catalogue) == []
 
 
 def test_our_faults_are_all_named_or_unjudged() -> None:
