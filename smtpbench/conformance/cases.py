@@ -74,7 +74,7 @@ def case(
     `about_connection`: how the server keeps up a connection is the question itself. For every other case a
     close or a silence counts only against a server that keeps up a plain session.
     `accuses`: false for a case that records which of several allowed things a server does, at whatever level
-    its row is. It names no fault, for it can say neither fail nor non-strict: what else there is, is untested.
+    its row is. It names no fault, for it can say neither fail nor non-strict: anything else is untested.
     """
     if not requirements:
         raise TypeError("@case needs at least one requirement id")
