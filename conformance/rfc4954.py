@@ -120,7 +120,7 @@ async def a_wrong_password_is_refused(peer: Peer) -> Observation:
     if not simple:  # in SCRAM our client can end the exchange before the server does
         raise Untested("neither PLAIN nor LOGIN nor CRAM-MD5 is offered")
     answer = await peer.auth(simple[0], password=WRONG_PASSWORD)
-    return expect(answer, codes(535), near=severity(5), untested=severity(4))
+    return expect(answer, codes(535), near=severity(5), untested=severity(4) | codes(504))
 
 
 @case("4954-21", needs=[AUTH, TLS], broken_by="mail-refuses-auth-parameter")

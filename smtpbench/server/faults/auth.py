@@ -91,7 +91,7 @@ class AuthSuccess250(Receiver):
         self.reply(250, "2.7.0", "Authentication successful")
 
 
-@fault("auth-failure-closes", "4954-16")
+@fault("auth-failure-closes", "4954-16", "4954-27")
 class AuthFailureCloses(Receiver):
     """The connection is closed after the first failed attempt."""
 

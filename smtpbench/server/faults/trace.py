@@ -66,6 +66,7 @@ _received(
     b"with SMTP ",
     "MISC-8",
     "4954-25",
+    "6531-14",
 )
 _received(
     "received-always-esmtp",
@@ -74,6 +75,7 @@ _received(
     b"with ESMTP ",
     "MISC-8",
     "4954-25",
+    "6531-14",
 )
 
 
