@@ -95,7 +95,7 @@ async def a_permanent_refusal_is_not_repeated(peer: Peer) -> Observation:
 
 @case(
     "5321-E-12",
-    needs=[RELAY, RETRY],
+    needs=[RELAY, RETRY, RECIPIENT, DELIVERED],
     broken_by="relay-takes-552-for-permanent",
     after=a_recipient_refused_for_now_is_tried_again,
 )
@@ -103,12 +103,11 @@ async def too_many_recipients_is_for_now_only(peer: Peer) -> Observation:
     """A recipient answered 552, too many recipients, behind one that was accepted is tried again."""
     async with next_hop(peer) as hop:
         first, second = hop.recipient(), hop.recipient(rcpt=(TOO_MANY, ACCEPT))
-        await hop.send(peer.marked_body(b"x\r\n"), first, second)
+        await hop.send(peer.marked_body(b"x\r\n"), first, second, sender=peer.recipient)
         seen = await hop.relayed(second)
         if len(seen.transactions[0].recipients) < 2:
             raise Untested("the recipients came in separate transactions", str(seen))
-        await hop.attempts(second, number=2, retries=True)
-        seen = await hop.seen(second, number=2, retries=True)
+        seen = await hop.tried_again(second)
         return expect(seen, that("taken at a later attempt", lambda found: found.deliveries(second) > 0))
 
 

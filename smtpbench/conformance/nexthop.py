@@ -169,6 +169,20 @@ class NextHop:
                 return here()
         raise Untested(f"the message neither went on nor came back within {wait:g} s", str(here()))
 
+    async def tried_again(self, recipient: str) -> Relayed:
+        """Wait for a second attempt for `recipient`, or for word that there will be none. Needs DELIVERED.
+
+        The message must have been sent by a mailbox that is observed, where such word arrives.
+        """
+        about = recipient.encode()
+        wait = self._wait(True)
+        for _ in range(max(1, round(wait / LOOK))):
+            if await self._hop.until(lambda: len(self._hop.transactions_for(about)) > 1, LOOK):
+                return await self.seen(recipient, number=2, retries=True)
+            if (await self.came_back(within=0.0)).about(recipient):
+                break
+        return Relayed(tuple(self._hop.transactions_for(about)), wait)
+
     def sessions_so_far(self) -> int:
         """The number of the last session of the hop, whoever's it was."""
         return self._hop.sessions[-1].number if self._hop.sessions else 0
