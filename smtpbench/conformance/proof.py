@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import shutil
+import threading
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,7 +34,7 @@ from smtpbench.conformance.result import CaseResult, Verdict
 from smtpbench.conformance.schedule import Schedule
 from smtpbench.conformance.survey import survey
 from smtpbench.delivery.hop import Hop
-from smtpbench.errors import SmtpbenchError, UsageError
+from smtpbench.errors import EXIT_INTERNAL, SmtpbenchError, UsageError
 from smtpbench.lab.workspace import Workspace, workspace
 from smtpbench.server import FAULTS
 
@@ -269,6 +271,20 @@ def _is_red(result: CaseResult, bench: Bench) -> bool:
 _worker: dict[Path, tuple[list[Case], Workspace]] = {}  # by root: read once, and one certificate, a worker
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed waits for work for ever; this one goes, and takes its folder along."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        for _, place in _worker.values():
+            shutil.rmtree(place.folder, ignore_errors=True)
+        os._exit(EXIT_INTERNAL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _in_worker(root: Path, fault: str | None, profile: Profile) -> Run:
     if root not in _worker:
         place = workspace()
@@ -293,7 +309,7 @@ def prove(
     jobs = [(fault, profile) for fault in faults for profile in (profiles if fault is None else (MX,))]
     number = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")  # fork would copy whatever loop or thread there is
-    with ProcessPoolExecutor(number, mp_context=context) as pool:
+    with ProcessPoolExecutor(number, mp_context=context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(_in_worker, root, *job) for job in jobs]
         runs: dict[tuple[str | None, str], Run] = {}
         for future in as_completed(futures):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,3 +172,34 @@ def test_the_matrix_in_worker_processes(case_folder: Callable[[str], Path]) -> N
     assert rows[0].holds
     assert (rows[0].answered, rows[0].profile) == (3 + len(passive.RULES), "mx")
     assert "group.blind" in rows[3].green
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    code = "from smtpbench.cli import main; main()"
+    command = [sys.executable, "-c", code, "catalogue", "--proof", "--workers", "1", "--fault", FAULT]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        worker = eventually(lambda: next(iter(spawned_by(parent.pid)), None))
+        parent.kill()
+    assert eventually(lambda: not is_running(worker))
+
+
+def spawned_by(pid: int) -> list[int]:
+    """The worker processes of `pid`; multiprocessing's resource tracker is none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def eventually(found: Callable[[], Any], within: float = 30.0) -> Any:
+    """What `found` gives once it is true; fails the test if that takes too long."""
+    deadline = time.monotonic() + within
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value
