@@ -22,11 +22,13 @@ MAX_AUTH_LINE = 12_288 + 2  # RFC 4954 §4: the longest base64 line, and its CRL
 class Deliver:
     """Store these copies, then call `delivered` with one outcome each. Input waits meanwhile.
 
-    With `hold` (seconds, RFC 4865) they are taken at once and stored when that time is over.
+    With `hold` (seconds, RFC 4865) they are taken at once and stored when that time is over. `answered`
+    copies are no message of the client's: nobody waits for a reply to them.
     """
 
     copies: tuple[Copy, ...]
     hold: float = 0.0
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,8 +291,9 @@ class Receiver(Extensions, Reporting, Submission):
         action, self.action = self.action, None
         transaction = self.transaction
         assert isinstance(action, Deliver)
-        if transaction is None:  # these were reports: nobody waits for a reply to them
+        if action.answered:
             return self.run()
+        assert transaction is not None
         stored = {
             address.lower(): done
             for copy, done in zip(action.copies, outcome, strict=True)
@@ -321,7 +322,7 @@ class Receiver(Extensions, Reporting, Submission):
         content = self.stored(b"".join(transaction.content))
         reports = self.reports(transaction, taken, content, self._now())
         if reports:
-            self.action = Deliver(reports)
+            self.action = Deliver(reports, answered=True)
 
     def conclude(self, results: list[Refusal]) -> None:
         """Answer the end of data: one reply, or in LMTP one for each recipient (RFC 2033 §4.2)."""
