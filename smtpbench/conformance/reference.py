@@ -53,6 +53,7 @@ MAX_HOLD = 3_600  # seconds
 OWNERS_SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 NULL_MX = "null-mx.example"
 
+SUBMITTING = (Role.SUBMISSION, Role.SUBMISSIONS)
 POLL = 0.005  # seconds between two looks at the memory; a delivery is there before its 250
 # The server answers in well under a millisecond. A silence is therefore certain after 50 ms, and a missing
 # reply after half a second, even with busy cores; and a case asks twice before it believes in one.
@@ -138,7 +139,7 @@ async def reference(
                 tls=tls,
                 certificate=place.certificate,
                 takes_no_mail=takes_no_mail,
-                no_mail_code=no_mail_code,
+                no_mail_code=554 if role in SUBMITTING else no_mail_code,  # RFC 6409 §7: no 521 there
                 max_transactions=MAX_TRANSACTIONS,
                 max_hold=MAX_HOLD,
                 owners_since=dict.fromkeys(MAILBOXES, OWNERS_SINCE),

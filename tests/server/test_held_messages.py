@@ -8,6 +8,7 @@ from smtpbench.server import MaildirStore, MemoryStore, Server, ServerConfig
 from smtpbench.target import Role
 from tests.server.test_server import HELLO, WAIT, Client
 
+CONTENT = b"DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
 LOGIN = b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
 
 
@@ -31,9 +32,7 @@ def config():
 async def submit(server, seconds):
     """One message, to the reply after its end."""
     client = await Client.to(server)
-    mail = (
-        b"MAIL FROM:<a@example.org> HOLDFOR=%d\r\nRCPT TO:<alice@example.com>\r\nDATA\r\nx\r\n.\r\n" % seconds
-    )
+    mail = b"MAIL FROM:<a@example.org> HOLDFOR=%d\r\nRCPT TO:<alice@example.com>\r\n" % seconds + CONTENT
     assert await client.codes(HELLO + LOGIN + mail, 6) == [250, 235, 250, 250, 354, 250]
     await client.close()
 
@@ -54,7 +53,9 @@ async def test_one_after_the_other_is_stored_and_the_held_one_is_not(config):
     async with Server(config, store=store) as server:
         await submit(server, 600)
         client = await Client.to(server)
-        rest = b"MAIL FROM:<b@example.org>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\nx\r\n.\r\n"
+        rest = (
+            b"MAIL FROM:<b@example.org>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
+        )
         assert await client.codes(HELLO + LOGIN + rest, 6) == [250, 235, 250, 250, 354, 250]
         await client.close()
     assert [copy.mailbox for copy in store.messages] == ["bob"]

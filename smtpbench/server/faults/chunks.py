@@ -76,7 +76,7 @@ class BdatEndsLinesAtCuts(Receiver):
         super().on_chunk_end()
 
 
-@fault("bdat-ends-at-a-dot", "3030-10")
+@fault("bdat-ends-at-a-dot", "3030-10", "5321-A-20")
 class BdatEndsAtADot(Receiver):
     """A chunk ends at LF . LF; what is left of it is read as commands."""
 
@@ -95,7 +95,7 @@ class DataAfterBinaryMimeAccepted(Receiver):
         super().do_data(command)
 
 
-@fault("lmtp-chunk-answered-for-each", "2033-8")
+@fault("lmtp-chunk-answered-for-each", "2033-8", "5321-A-20")
 class LmtpChunkAnsweredForEach(Receiver):
     """In LMTP a chunk that is not the last is answered once for each recipient."""
 
@@ -133,7 +133,7 @@ class SizeParameterRefused(_RefusesParameter):
     parameter = "SIZE"
 
 
-@fault("repeated-parameter-closes", "1870-4", "6152-3", "3461-8", "3461-9")
+@fault("repeated-parameter-closes", "1870-4", "6152-3", "3461-8", "3461-9", "MISC-16")
 class RepeatedParameterCloses(Receiver):
     """MAIL with a parameter twice ends the connection without a word."""
 

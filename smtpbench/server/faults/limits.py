@@ -66,13 +66,13 @@ class SizeCountsStuffedDots(Receiver):
         return super().check_content(transaction, content)
 
 
-@fault("oversize-554", "1870-14")
-class Oversize554(Receiver):
-    """A message over the maximum is refused with 554."""
+@fault("oversize-501", "1870-14")
+class Oversize501(Receiver):
+    """A message over the maximum is refused with 501."""
 
     def check_content(self, transaction: Transaction, content: bytes) -> Refusal | None:
         refusal = super().check_content(transaction, content)
-        return (554, "5.3.4", "Too large") if refusal == TOO_LARGE else refusal
+        return (501, "5.3.4", "Too large") if refusal == TOO_LARGE else refusal
 
 
 class _Impatient(Receiver):
