@@ -103,7 +103,7 @@ def test_loopback_is_not_trusted(target: Target) -> None:
         connection.docmd("MAIL FROM:<>")
         assert connection.docmd("RCPT TO:<postmaster>")[0] == 250
         assert connection.docmd("RCPT TO:<Postmaster@EXAMPLE.com>")[0] == 250
-        assert connection.docmd(f"RCPT TO:<{target.fixtures.unknown_recipient}>")[0] == 550
+        assert connection.docmd(f"RCPT TO:<{target.fixtures.unknown_recipient}>")[0] // 100 == 5
         assert connection.docmd(f"RCPT TO:<{target.fixtures.foreign_recipient}>")[0] // 100 == 5
 
 
