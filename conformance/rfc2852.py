@@ -18,6 +18,7 @@ from smtpbench.conformance import (
     expect,
     mail_with,
     near,
+    not_understood,
     severity,
     that,
     untested,
@@ -26,7 +27,6 @@ from smtpbench.conformance import (
 DELIVERBY = EXTENSION("DELIVERBY")
 USUAL = 86_400  # seconds, a day: no server has reason to call it too short
 refused = severity(4, 5)
-not_understood = codes(500, 501, 502, 504, 555)
 
 
 def shortest(peer: Peer) -> int:

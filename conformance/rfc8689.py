@@ -19,6 +19,7 @@ from smtpbench.conformance import (
     severity,
     that,
     untested,
+    until_tls,
 )
 
 REQUIRETLS = "REQUIRETLS"
@@ -26,12 +27,7 @@ REQUIRETLS = "REQUIRETLS"
 
 async def inside_tls(peer: Peer) -> None:
     """Ready for MAIL inside TLS."""
-    await peer.until_ready()
-    if not peer.session.tls_active:
-        answer = await peer.starttls()
-        if not peer.session.tls_active:
-            raise Untested("STARTTLS was not accepted", str(answer))
-        await peer.until_ready()
+    await until_tls(peer)
     await peer.until_allowed()
 
 

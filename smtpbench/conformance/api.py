@@ -66,8 +66,9 @@ alternatives (`codes(501) | near(severity(5))` says the same inline), `&` demand
 level, never branch on a verdict: the level in the catalogue grades.
 
     codes(250, 251) · severity(5) · not_codes(500, 502) · not_severity(2) · any_reply · silence · closed ·
-    closed_with_421 · closed_with_refusal · text_matches(rb"…", "a domain first") ·
-    reply_that("in words", lambda reply: …) · single(…) exactly one reply · sequence(codes(250), codes(354))
+    not_understood (500 to 502, 504, 555) · closed_with_421 · closed_with_refusal ·
+    text_matches(rb"…", "a domain first") · reply_that("in words", lambda reply: …) ·
+    single(…) exactly one reply · sequence(codes(250), codes(354))
     one_message · refused · nothing_delivered · not_split · messages(n) · intact(content) ·
     each_message("in words", that("…", lambda message: …)) · that("in words", lambda seen: …)
 
@@ -83,9 +84,7 @@ cut at every edge: replies and messages must be the same each time (read with `p
 **Needs.** Name what the case uses (a case that calls `until_rcpt` needs RECIPIENT). Every need is judged at
 the endpoint that the case talks to: that of its ENDPOINT, else the main one.
 Of the target file: RECIPIENT, SECOND_RECIPIENT, UNKNOWN_RECIPIENT, FOREIGN_RECIPIENT, UTF8_RECIPIENT,
-LOCAL_DOMAIN, NULL_MX_DOMAIN, DELIVERED (an observer), AUTH (credentials), SLOW (the user wants cases of
-minutes), ENDPOINT(Role.LMTP).
-LOCAL_DOMAIN, DELIVERED (an observer), NUL_DELIVERED (one that sees NULs), AUTH
+LOCAL_DOMAIN, NULL_MX_DOMAIN, DELIVERED (an observer), NUL_DELIVERED (one that sees NULs), AUTH
 (credentials), SLOW (the user wants cases of minutes), ENDPOINT(Role.LMTP).
 Of what the endpoint said when it was asked: TLS (STARTTLS is offered, or TLS comes first);
 EXTENSION("SIZE") and NO_EXTENSION("SIZE") as EHLO has it where `until_ready` leads;
@@ -143,6 +142,7 @@ from smtpbench.conformance.expectations import (
     near,
     not_codes,
     not_severity,
+    not_understood,
     put_off,
     reply_that,
     sequence,
@@ -322,6 +322,7 @@ __all__ = [
     "not_codes",
     "not_severity",
     "not_split",
+    "not_understood",
     "nothing_delivered",
     "notices_behind",
     "notices_of",

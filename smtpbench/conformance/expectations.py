@@ -166,6 +166,7 @@ put_off: Expectation[Answer] = that(
     "a temporary refusal, or a demand for TLS or AUTH",
     lambda answer: answer.severity == 4 or answer.code in (530, 538),
 )
+not_understood: Expectation[Answer] = codes(500, 501, 502, 504, 555)  # for the syntax, not the wish
 any_reply: Expectation[Answer] = that("a reply", lambda answer: bool(answer.replies))
 silence: Expectation[Answer] = that(
     "no reply", lambda answer: not answer.replies and answer.ending is not Ending.CLOSED
