@@ -20,7 +20,7 @@ from smtpbench.conformance import (
 )
 
 
-@case("3207-20", needs=[ENDPOINT(Role.SUBMISSIONS)], broken_by="submissions-greets-421")
+@case("3207-20", needs=[ENDPOINT(Role.SUBMISSIONS)], broken_by="submissions-greets-500")
 async def implicit_tls_is_served(peer: Peer) -> Observation:
     """The endpoint with TLS from the start greets with 220 inside it."""
     answer = await peer.connect()

@@ -116,13 +116,13 @@ class OldTlsAccepted(Receiver):
         return super().configure(config)
 
 
-@fault("submissions-greets-421", "3207-20")
-class SubmissionsGreets421(Receiver):
+@fault("submissions-greets-500", "3207-20")
+class SubmissionsGreets500(Receiver):
     """The endpoint with TLS from the start takes no mail."""
 
     def greeting(self) -> bytes:
         if self.config.role is Role.SUBMISSIONS:
-            return self.format_reply(421, [f"{self.config.name} try again later"])
+            return self.format_reply(500, [f"{self.config.name} no service here"])
         return super().greeting()
 
 
