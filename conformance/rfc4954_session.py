@@ -78,7 +78,9 @@ async def mail_that_needs_authentication_gets_530(peer: Peer) -> Observation:
     return await mail_refused(peer)
 
 
-@case("4954-23", needs=SUBMISSION, broken_by="auth-required-for-noop")
+@case(
+    "4954-23", needs=SUBMISSION, broken_by="auth-required-for-noop", after="rfc5321.noop.noop-is-answered-250"
+)
 async def noop_rset_and_ehlo_need_no_authentication(peer: Peer) -> Observation:
     """Where MAIL needs authentication, NOOP, RSET and EHLO are not answered 530."""
     await mail_refused(peer)

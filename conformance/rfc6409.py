@@ -176,7 +176,10 @@ async def reply_521_is_not_used(peer: Peer) -> Observation:
         sender = b"MAIL FROM:<%s>" % peer.sender.encode()
         lines = (sender, b"RCPT TO:<nobody@example.net>", b"DATA", b"VRFY nobody", b"XNOSUCH", b"QUIT")
         answers += [await peer.command(line) for line in lines]
-    return all_of(*(expect(answer, not_codes(521)) for answer in answers if answer.replies))
+    replied = [answer for answer in answers if answer.replies]
+    if not replied:
+        raise Untested("no reply came", str(answers[0]))
+    return all_of(*(expect(answer, not_codes(521)) for answer in replied))
 
 
 @case("6409-5", needs=[*USER, RECIPIENT], deadline=8 * LIMIT, accuses=False)

@@ -85,7 +85,7 @@ async def turned_away(peer: Peer) -> None:
         raise Untested("the greeting was not 554", str(greeting))
 
 
-@case("5321-A-15", needs=[REFUSING], broken_by="greeting-554-then-close")
+@case("5321-A-15", needs=[REFUSING], broken_by="greeting-554-then-close", about_connection=True)
 async def server_that_takes_no_mail_waits_for_quit(peer: Peer) -> Observation:
     """After a 554 greeting the connection stays open until the client has said QUIT."""
     await turned_away(peer)
@@ -93,7 +93,7 @@ async def server_that_takes_no_mail_waits_for_quit(peer: Peer) -> Observation:
     return expect(await peer.command(b"QUIT"), any_reply)
 
 
-@case("5321-A-16", needs=[REFUSING], broken_by="greeting-554-then-close")
+@case("5321-A-16", needs=[REFUSING], broken_by="greeting-554-then-close", about_connection=True)
 async def server_that_takes_no_mail_answers_503(peer: Peer) -> Observation:
     """After a 554 greeting every command before QUIT is answered 503."""
     await turned_away(peer)
