@@ -16,10 +16,11 @@ from time import perf_counter_ns as clock
 import uvloop
 
 from smtpbench.errors import DeadlineExceeded, SessionError
-from smtpbench.load.flow import Flow, Script
+from smtpbench.load.flow import Flow
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.opening import GOODBYE_S, Door, Refused, close_flow, open_flow
 from smtpbench.load.recorder import Batch, Recorder
+from smtpbench.load.script import Script
 from smtpbench.load.supply import Backlog, Budget
 
 TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often

@@ -19,8 +19,9 @@ from smtpbench.errors import (
     TlsFailed,
     Unreachable,
 )
-from smtpbench.load.flow import QUIT, Flow
+from smtpbench.load.flow import Flow
 from smtpbench.load.recorder import Recorder
+from smtpbench.load.script import QUIT
 from smtpbench.wire import sasl
 from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions, parse_extensions
 from smtpbench.wire.replies import Anomaly, Reply

@@ -11,10 +11,10 @@ from itertools import cycle, islice
 from smtpbench.errors import Unreachable, UsageError
 from smtpbench.load.arrivals import plan
 from smtpbench.load.engine import Engine
-from smtpbench.load.flow import Script
 from smtpbench.load.message import Template
 from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
+from smtpbench.load.script import Script, Transaction, always
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.workload import Workload
 from smtpbench.target import Endpoint, Role, Target
@@ -76,12 +76,12 @@ def make_script(target: Target, workload: Workload) -> Script:
     """The octets of a transaction. Raises UsageError if the message is too small for its headers."""
     sender = workload.sender or target.fixtures.sender
     recipients = _recipients(target, workload)
-    return Script(
+    transaction = Transaction(
         mail=commands.mail(_checked(sender)) + commands.CRLF,
         rcpts=tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients),
-        template=Template(workload.message_size, sender, recipients),
-        lmtp=choose_endpoint(target, workload)[0] is Role.LMTP,
+        content=Template(workload.message_size, sender, recipients).next_content,
     )
+    return always(transaction, lmtp=choose_endpoint(target, workload)[0] is Role.LMTP)
 
 
 def choose_endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint, str]:

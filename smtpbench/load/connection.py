@@ -1,0 +1,146 @@
+"""One SMTP connection: octets in, replies out; the common reply costs no parser.
+
+During set-up (`_on` is None) replies are awaited one by one. After that each goes to the method in
+`_on`, inside `data_received`: a future, a task switch and a timer for each reply would cost more
+than the SMTP itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns as clock
+from typing import cast
+
+from smtpbench.errors import ConnectionLost, NotSmtp
+from smtpbench.load.recorder import Recorder
+from smtpbench.wire.replies import Reply, ReplyParser, escape
+
+# RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39. What is not in here takes the slow path.
+_CODES = {
+    b"%d%d%d " % (a, b, c): a * 100 + b * 10 + c for a in range(2, 6) for b in range(6) for c in range(10)
+}
+_LOWEST_CODE = 200
+_LOWEST_REFUSAL = 400
+
+
+class Connection(asyncio.Protocol):
+    """A connection that a session is made of. `broken` says that it can carry no more."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._rec = recorder
+        self._parser = ReplyParser()
+        self._partial = False
+        self.transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[tuple[Reply, int]] | None = None
+        self._early: deque[tuple[Reply, int]] = deque()
+        self._on: Callable[[int, int], None] | None = None  # None: set-up, replies go to `reply`
+        self.broken = False
+        self.connected_at = 0
+        self._heard = 0  # when the last reply came
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to write."""
+        self.use(cast("asyncio.Transport", transport))  # uvloop's own class is no subclass
+        self.connected_at = clock()
+
+    def use(self, transport: asyncio.Transport) -> None:
+        """Go on over `transport`."""
+        self.transport = transport
+        self._write = transport.write
+
+    def check_nothing_early(self) -> None:
+        """Before TLS: what came unasked in the clear must not be taken for the server's (RFC 3207 §4.2)."""
+        if self._early or self._parser.pending:
+            raise NotSmtp("the server sent more than was asked for, before TLS began")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake whoever waits."""
+        self.broken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ConnectionLost("the server closed the connection"))
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.broken = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    # --- replies ---
+
+    def data_received(self, data: bytes) -> None:
+        """Take replies; the common case, one whole line of a known code, needs no parser."""
+        now = clock()
+        if self._on is not None and not self._partial:
+            if data.find(b"\n") == len(data) - 1 and data[-2:] == b"\r\n" and (code := _CODES.get(data[:4])):
+                if code >= _LOWEST_REFUSAL:
+                    self._note(data)
+                self._rec.reply(code)
+                self._heard = now
+                self._on(code, now)
+                return
+            if data[-2:] == b"\r\n":
+                lines = data.split(b"\r\n")[:-1]
+                codes = [_CODES.get(line[:4]) for line in lines]
+                if None not in codes:
+                    for known, line in zip(codes, lines, strict=True):
+                        self._reply(known or 0, now, line)
+                    return
+        self._parse(data, now)
+
+    def _parse(self, data: bytes, now: int) -> None:
+        for reply in self._parser.feed(data):
+            if self._on is None:
+                self._rec.reply(reply.code)
+                self._set_up_reply(reply, now)
+            elif reply.code >= _LOWEST_CODE and not self._parser.overflowed:
+                self._reply(reply.code, now, reply.raw)
+            else:
+                self.abort()  # not SMTP: what it and the rest mean for the message is unknown
+                return
+        self._partial = bool(self._parser.pending)
+        if self._parser.overflowed:
+            self.abort()
+
+    def _set_up_reply(self, reply: Reply, now: int) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result((reply, now))
+        else:
+            self._early.append((reply, now))
+
+    def _reply(self, code: int, now: int, octets: bytes) -> None:
+        if code >= _LOWEST_REFUSAL:
+            self._note(octets)
+        self._rec.reply(code)
+        self._heard = now
+        if self._on is not None:
+            self._on(code, now)
+
+    def _note(self, octets: bytes) -> None:
+        """Keep the words of the first refusal."""
+        if not self._rec.refusal:
+            self._rec.note_refusal(" / ".join(escape(line) for line in octets.splitlines()))
+
+    # --- set-up, reply by reply ---
+
+    async def reply(self, since: int) -> tuple[Reply, int]:
+        """The next reply and the µs from `since` to it. Raises ConnectionLost."""
+        if not self._early:
+            if self.broken:
+                raise ConnectionLost("the server closed the connection")
+            self._waiter = self._loop.create_future()
+            try:
+                self._early.append(await self._waiter)
+            finally:
+                self._waiter = None
+        reply, at = self._early.popleft()
+        return reply, max(at - since, 0) // 1000
+
+    async def command(self, line: bytes) -> tuple[Reply, int]:
+        """Send `line` (CRLF is added); its reply and the µs it took."""
+        self._early.clear()
+        now = clock()
+        self._write(line + b"\r\n")
+        return await self.reply(now)

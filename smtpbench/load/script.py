@@ -1,0 +1,46 @@
+"""What sessions send: a script gives one transaction after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import repeat
+
+DATA = b"DATA\r\n"
+RSET = b"RSET\r\n"
+QUIT = b"QUIT\r\n"
+
+
+class Transaction:
+    """The octets of one message, rendered beforehand; every line has its CRLF.
+
+    `mail` and `rcpts` are the commands one by one, `group` is all of them and DATA as one write (RFC 2920
+    §3.1). `content(after)` gives the content as it goes over the wire, dots stuffed, with the end-of-data
+    line, then `after`. An object may be sent any number of times; `content` is asked once each time.
+    """
+
+    __slots__ = ("content", "group", "mail", "rcpts")
+
+    def __init__(self, mail: bytes, rcpts: tuple[bytes, ...], content: Callable[[bytes], bytes]) -> None:
+        self.mail = mail
+        self.rcpts = rcpts
+        self.content = content
+        self.group = mail + b"".join(rcpts) + DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the sessions of one kind send.
+
+    `next` is called once for each message, by any of these sessions, shortly before its first octet
+    goes out; it is on the hot path. `lmtp`: a reply for each accepted recipient after the content
+    (RFC 2033 §4.2).
+    """
+
+    next: Callable[[], Transaction]
+    lmtp: bool = False
+
+
+def always(transaction: Transaction, *, lmtp: bool = False) -> Script:
+    """The script of a workload whose transactions differ in their content only."""
+    return Script(repeat(transaction).__next__, lmtp)
