@@ -68,6 +68,7 @@ MaxSessionsOpt = Annotated[int | None, _workload("Most sessions of the open mode
 RunTimeOpt = Annotated[
     str | None, _workload(f"How long: 20s, 5m, 1h30m ({DEFAULT_RUN_TIME_S:.0f}s if no end is given).", "TIME")
 ]
+WarmUpOpt = Annotated[str | None, _workload("How much of it, at the start, is not measured (none).", "TIME")]
 MessagesOpt = Annotated[int | None, _workload("Stop after so many messages.", "N")]
 PipeliningOpt = Annotated[
     bool | None, typer.Option("--pipelining/--no-pipelining", help="Use PIPELINING if offered (yes).",
@@ -99,6 +100,7 @@ def load(
     seed: SeedOpt = None,
     max_sessions: MaxSessionsOpt = None,
     run_time: RunTimeOpt = None,
+    warm_up: WarmUpOpt = None,
     messages: MessagesOpt = None,
     pipelining: PipeliningOpt = None,
     messages_per_session: PerSessionOpt = None,
@@ -129,7 +131,7 @@ def load(
         raise UsageError(f"--processes {processes}: expected 1 or more")
     thresholds = [parse_threshold(text) for text in threshold]
     fields = workload_fields(
-        scenario, run_time,
+        scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None,
         users=users, rate=rate, arrivals=arrivals and arrivals.value, seed=seed, max_sessions=max_sessions,
         messages=messages, pipelining=pipelining, messages_per_session=messages_per_session,
         message_size=message_size, recipients=recipients, tls=tls and tls.value,

@@ -23,6 +23,7 @@ from smtpbench.load.recorder import (
 from smtpbench.load.result import PHASES, Generator, LoadResult, Rates, TimelinePoint, Totals
 
 NS = 1_000_000_000
+_BATCH_NS = NS  # a batch is handed over once a second
 BUSY_MAX = 0.9  # of a core: above it replies wait for us, and what we measure is ourselves
 SCHEDULE_LAG_MAX_MS = 50.0  # of one arrival in a hundred: the plan was not kept
 LOOP_LAG_MAX_MS = 250.0  # few samples, so only what no busy neighbour explains
@@ -30,10 +31,11 @@ LOOP_LAG_MAX_MS = 250.0  # few samples, so only what no busy neighbour explains
 
 @dataclass(slots=True)
 class _Process:
-    """What one engine used so far."""
+    """What one engine used so far; `warm_ns` is what passed before the measurement began."""
 
     span_ns: int = 0
     cpu_ns: int = 0
+    warm_ns: int = 0
     spent: bool = False
 
 
@@ -45,9 +47,13 @@ class _Second:
 
 
 class Collector:
-    """Adds up batches. `add` takes them from any number of processes, in any order between processes."""
+    """Adds up batches. `add` takes them from any number of processes, in any order between processes.
 
-    def __init__(self) -> None:
+    What a process hands over in its first `warm_up` seconds is left out, in whole batches (one a second).
+    """
+
+    def __init__(self, warm_up: float = 0.0) -> None:
+        self._warm_up_ns = round(warm_up * NS)
         self._counts: dict[str, Counts] = {}
         self._totals: Counter[str] = Counter()
         self._replies: Counter[int] = Counter()
@@ -58,10 +64,14 @@ class Collector:
     def add(self, process: str, batch: Batch) -> None:
         """Add what the engine of `process` handed over."""
         state = self._processes.setdefault(process, _Process())
+        state.spent = state.spent or batch.spent
+        if state.warm_ns < self._warm_up_ns - _BATCH_NS / 2:
+            state.warm_ns += batch.span_ns
+            self._totals["sessions"] += batch.counters["sessions"]  # they last beyond it
+            return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
         state.cpu_ns += batch.cpu_ns
-        state.spent = state.spent or batch.spent
         second.accepted += batch.counters["accepted"]
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
@@ -84,7 +94,7 @@ class Collector:
 
     @property
     def seconds(self) -> float:
-        """How long the run has lasted: the longest of its processes."""
+        """How long the measurement has lasted: the longest of its processes."""
         return max((state.span_ns for state in self._processes.values()), default=0) / NS
 
     def progress(self) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class Control:
             return
         with self._failing():
             target, workload = self._settled = settle(environment, self.target, self.workload)
+            self.collector = Collector(workload.warm_up)
             if isinstance(runner, MasterRunner):
                 self._parts = {client.id: part for part, client in enumerate(runner.clients.ready)}
                 self.expected = len(self._parts)

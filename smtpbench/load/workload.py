@@ -23,7 +23,8 @@ class Workload(BaseModel):
     An open workload keeps its arrival plan however slow the target becomes; `max_sessions` bounds the
     connections it may use for that. `run_time` is in seconds, `rate` in messages a second over all
     processes, `message_size` in octets of content before dot-stuffing (RFC 5321 §4.5.2).
-    `messages_per_session` None keeps a session for the whole run.
+    `messages_per_session` None keeps a session for the whole run. What happens in the first `warm_up` seconds
+    is part of `run_time` and is not measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,7 @@ class Workload(BaseModel):
 
     run_time: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
     messages: Annotated[int, Field(ge=0)] | None = None
+    warm_up: Annotated[float, Field(ge=0, le=86_400)] = 0.0
 
     pipelining: bool = True
     messages_per_session: Annotated[int, Field(ge=1)] | None = None
@@ -50,6 +52,14 @@ class Workload(BaseModel):
     def _one_model(self) -> Self:
         if (self.users is None) == (self.rate is None):
             raise ValueError("users or rate is needed, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _time_after_the_warm_up(self) -> Self:
+        if self.run_time is not None and self.warm_up >= self.run_time:
+            raise ValueError(
+                f"warm_up: {self.warm_up:g} s leave nothing of a run_time of {self.run_time:g} s"
+            )
         return self
 
     @property

@@ -73,3 +73,20 @@ def test_the_cost_of_a_message_counts_every_process() -> None:
     collector.add("a", batch(accepted=1000, cpu=0.1))
     collector.add("b", batch(accepted=1000, cpu=0.3))
     assert collector.result().generator.cpu_us_per_message == 200
+
+
+def test_the_warm_up_is_left_out_but_for_the_sessions_that_outlive_it() -> None:
+    collector = Collector(warm_up=2)
+    for accepted in (100, 50, 7, 8):
+        made = batch(
+            accepted=accepted, took_us=9000 if accepted > 10 else 1000, cpu=0.95 if accepted > 10 else 0.1
+        )
+        made.counters["sessions"] = 1
+        collector.add("a", made)
+    result = collector.result()
+    assert (result.totals.accepted, result.totals.sessions, result.duration_s) == (15, 4, 2.0)
+    assert result.phases["transaction"].max_ms < 2
+    assert [point.accepted for point in result.timeline] == [7, 8]
+    assert result.valid
+    collector.add("b", batch(accepted=1000))
+    assert collector.result().totals.accepted == 15

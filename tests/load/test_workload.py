@@ -30,6 +30,7 @@ def test_what_is_no_duration(text: str) -> None:
         ({"rate": -1.0}, "rate"),
         ({"users": 1, "message_size": 10}, "message_size: 10"),
         ({"users": 1, "spead": 1}, "spead"),
+        ({"users": 1, "run_time": 5, "warm_up": 5}, "warm_up: 5 s leave nothing of a run_time of 5 s"),
     ],
 )
 def test_a_workload_that_makes_no_sense_is_named(fields: dict[str, float], complaint: str) -> None:
