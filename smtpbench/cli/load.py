@@ -74,6 +74,10 @@ PipeliningOpt = Annotated[
     bool | None, typer.Option("--pipelining/--no-pipelining", help="Use PIPELINING if offered (yes).",
                               rich_help_panel="Workload", show_default=False),
 ]  # fmt: skip
+ChunkingOpt = Annotated[
+    bool | None, typer.Option("--chunking/--no-chunking", help="Send by BDAT if CHUNKING is offered (no).",
+                              rich_help_panel="Workload", show_default=False),
+]  # fmt: skip
 PerSessionOpt = Annotated[int | None, _workload("Messages a session (no limit).", "N")]
 SizeOpt = Annotated[int | None, _workload("Octets of a message, headers included (1024).", "OCTETS")]
 RecipientsOpt = Annotated[int | None, _workload("Recipients a message (1).", "N")]
@@ -103,6 +107,7 @@ def load(
     warm_up: WarmUpOpt = None,
     messages: MessagesOpt = None,
     pipelining: PipeliningOpt = None,
+    chunking: ChunkingOpt = None,
     messages_per_session: PerSessionOpt = None,
     message_size: SizeOpt = None,
     recipients: RecipientsOpt = None,
@@ -133,8 +138,9 @@ def load(
     fields = workload_fields(
         scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None,
         users=users, rate=rate, arrivals=arrivals and arrivals.value, seed=seed, max_sessions=max_sessions,
-        messages=messages, pipelining=pipelining, messages_per_session=messages_per_session,
-        message_size=message_size, recipients=recipients, tls=tls and tls.value,
+        messages=messages, pipelining=pipelining, chunking=chunking,
+        messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
+        tls=tls and tls.value,
     )  # fmt: skip
     with open_target(target, options) as opened, load_progress(quiet=outputs.quiet) as show, interruptible():
         result = run_load(

@@ -7,6 +7,9 @@ With PIPELINING (RFC 2920) the commands of a transaction go out as one group, an
 leads the group of the next transaction: ``content . MAIL RCPT DATA`` is one write. Every phase is timed
 from the write that carried its octets to its reply, so the phases of a group overlap.
 
+With CHUNKING (RFC 3030) a message that has a `bdat_content` goes as one ``BDAT n LAST``, which with
+PIPELINING ends the group of its commands; `body` is the reply to it, and there is no phase `data`.
+
 A session that behaves otherwise is a subclass that overrides a step: `_send_commands`, `_send_content`,
 one of the `_on_…`, `_accept` or `_count`.
 """
@@ -21,7 +24,7 @@ from typing import Protocol
 from smtpbench.load.connection import Connection
 from smtpbench.load.message import END_OF_DATA
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import DATA, RSET, Script
+from smtpbench.load.script import DATA, RSET, Script, Transaction
 
 
 class Source(Protocol):
@@ -51,6 +54,7 @@ class Flow(Connection):
         self.over: asyncio.Future[None] = self._loop.create_future()
         self._resting: Callable[[Flow], None] | None = None
         self.pipelining = False
+        self.chunking = False
         self.left = -1  # never reaches 0: no limit
         self._sent = 0  # when what is being answered was written
         self._started = 0
@@ -115,7 +119,30 @@ class Flow(Connection):
     # --- what is sent ---
 
     def _send_commands(self) -> None:
-        self._write(self._message.group if self.pipelining else self._message.mail)
+        self._write(self._group(self._message) if self.pipelining else self._message.mail)
+
+    def _group(self, message: Transaction) -> bytes:
+        """The commands of `message` as one write; where it goes as BDAT, all of it."""
+        if not self.chunking or message.bdat_content is None:
+            return message.group
+        commands = (message.mail, *message.rcpts)
+        return b"".join(commands if self._script.lmtp else (*commands, message.bdat_content(b"")))
+
+    def _send_bdat(self, content: Callable[[bytes], bytes], now: int) -> None:
+        """Every recipient is answered: send the message, unless it went out with the commands.
+
+        A group of LMTP has no content: what it is answered depends on the recipients (RFC 2033 §4.3).
+        """
+        if self._accepted:
+            self._failure = 0
+        if self.pipelining and not self._script.lmtp:
+            self._on = self._on_bdat
+        elif self._accepted:
+            self._sent = now
+            self._on = self._on_bdat
+            self._write(content(b""))
+        else:
+            self._refused(now)
 
     def _send_content(self) -> None:
         """The content; behind it, with PIPELINING, the commands of the next message."""
@@ -123,7 +150,7 @@ class Flow(Connection):
             self.left -= 1
             self._next_due = due
             self._next_message = self._script.next()
-            self._write(self._message.content(self._next_message.group))
+            self._write(self._message.content(self._group(self._next_message)))
         else:
             self._write(self._message.content(b""))
 
@@ -159,6 +186,8 @@ class Flow(Connection):
             if not self.pipelining:
                 self._sent = now
                 self._write(rcpts[self._position])
+        elif self.chunking and self._message.bdat_content is not None:
+            self._send_bdat(self._message.bdat_content, now)
         elif self.pipelining:
             self._on = self._on_data
         elif self._accepted:
@@ -194,6 +223,10 @@ class Flow(Connection):
         else:
             self._accept(now)
             self._proceed()
+
+    def _on_bdat(self, code: int, now: int) -> None:
+        """As `_on_body`, but a refusal leaves something to clear: only RSET may follow it (RFC 3030 §2)."""
+        self._on_body(code, now)
 
     # --- what became of it ---
 

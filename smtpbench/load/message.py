@@ -37,12 +37,18 @@ class Template:
         if size < used + 2:
             raise UsageError(f"message size {size}: too small, the headers alone take {used} octets")
         self._tail = b"\r\n" + _filler(size - used)
+        self._bdat = b"BDAT %d LAST\r\n%s" % (size, self._head)
         self._numbers = count(1)
 
     def next_content(self, after: bytes = b"") -> bytes:
         """The next message as it goes over the wire, then `after`."""
         identifier = b"%s-%09x" % (self.run, next(self._numbers))
         return b"".join((self._head, identifier, self._middle, identifier, self._tail, END_OF_DATA, after))
+
+    def next_bdat(self, after: bytes = b"") -> bytes:
+        """The next message as one ``BDAT n LAST`` and its n octets (RFC 3030 §2), then `after`."""
+        identifier = b"%s-%09x" % (self.run, next(self._numbers))
+        return b"".join((self._bdat, identifier, self._middle, identifier, self._tail, after))
 
 
 def _filler(size: int) -> bytes:

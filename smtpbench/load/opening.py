@@ -83,6 +83,7 @@ async def open_flow(
         flow.abort()
         raise
     flow.pipelining = door.pipelining and "PIPELINING" in extensions
+    flow.chunking = "CHUNKING" in extensions
     return flow, greeting, extensions
 
 

@@ -16,15 +16,24 @@ class Transaction:
 
     `mail` and `rcpts` are the commands one by one, `group` is all of them and DATA as one write (RFC 2920
     §3.1). `content(after)` gives the content as it goes over the wire, dots stuffed, with the end-of-data
-    line, then `after`. An object may be sent any number of times; `content` is asked once each time.
+    line, then `after`. `bdat_content(after)`, if given, is the same message as one ``BDAT n LAST`` (RFC 3030
+    §2): the command, n octets as they are, then `after`; it is sent instead where the server offers CHUNKING.
+    An object may be sent any number of times; one of the two is asked once each time.
     """
 
-    __slots__ = ("content", "group", "mail", "rcpts")
+    __slots__ = ("bdat_content", "content", "group", "mail", "rcpts")
 
-    def __init__(self, mail: bytes, rcpts: tuple[bytes, ...], content: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self,
+        mail: bytes,
+        rcpts: tuple[bytes, ...],
+        content: Callable[[bytes], bytes],
+        bdat_content: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self.mail = mail
         self.rcpts = rcpts
         self.content = content
+        self.bdat_content = bdat_content
         self.group = mail + b"".join(rcpts) + DATA
 
 

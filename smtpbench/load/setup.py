@@ -76,10 +76,12 @@ def make_script(target: Target, workload: Workload) -> Script:
     """The octets of a transaction. Raises UsageError if the message is too small for its headers."""
     sender = workload.sender or target.fixtures.sender
     recipients = _recipients(target, workload)
+    template = Template(workload.message_size, sender, recipients)
     transaction = Transaction(
         mail=commands.mail(_checked(sender)) + commands.CRLF,
         rcpts=tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients),
-        content=Template(workload.message_size, sender, recipients).next_content,
+        content=template.next_content,
+        bdat_content=template.next_bdat if workload.chunking else None,
     )
     return always(transaction, lmtp=choose_endpoint(target, workload)[0] is Role.LMTP)
 

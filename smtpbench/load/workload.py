@@ -40,6 +40,7 @@ class Workload(BaseModel):
     warm_up: Annotated[float, Field(ge=0, le=86_400)] = 0.0
 
     pipelining: bool = True
+    chunking: bool = False  # BDAT instead of DATA where it is offered (RFC 3030)
     messages_per_session: Annotated[int, Field(ge=1)] | None = None
     message_size: Annotated[int, Field(ge=SMALLEST_MESSAGE, le=1 << 30)] = 1024
     recipients: Annotated[int, Field(ge=1, le=1000)] = 1

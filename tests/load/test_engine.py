@@ -13,6 +13,9 @@ from smtpbench.load.engine import Engine
 from smtpbench.load.result import LoadResult
 from smtpbench.load.setup import make_engine, make_plan
 from smtpbench.load.workload import Workload
+from smtpbench.server import Server as ReferenceServer
+from smtpbench.server import ServerConfig
+from smtpbench.server.store import MemoryStore
 from smtpbench.target import Credentials, Endpoint, Role, Target, Timeouts, Tls
 from tests.load.conftest import HANG_UP, SILENCE, Running, Script
 
@@ -73,6 +76,19 @@ async def test_pipelining_waits_to_be_offered(running: Running) -> None:
         result = await run(target, users=1, messages=3)
     assert result.totals.accepted == 3
     assert all(read.count(b"\r\n") == 1 for read in server.reads if b"Message-ID" not in read)
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_with_chunking_messages_go_as_bdat(pipelining: bool) -> None:
+    store = MemoryStore()
+    async with ReferenceServer(ServerConfig(sink=True), store=store) as server:
+        target = Target(
+            endpoints={Role.MX: Endpoint(port=server.port)}, timeouts=Timeouts(connect=2, reply=2)
+        )
+        result = await run(target, users=2, messages=10, chunking=True, pipelining=pipelining)
+    assert result.totals.accepted == len(store.messages) == 10
+    assert "data" not in result.phases
+    assert result.phases["body"].count == 10
 
 
 async def test_a_session_carries_as_many_messages_as_it_may(running: Running) -> None:
