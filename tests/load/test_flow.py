@@ -27,7 +27,8 @@ LIMIT = 500  # reads of the server: more than any of these sessions needs
 class Peer:
     """A server that keeps to the order of RFC 5321 §4.1.4, but answers `refusals` (verb, nth) instead.
 
-    `strict` is whether DATA without a recipient is refused; 354 is allowed as well (RFC 2920 §3.1).
+    `strict` is whether DATA without a recipient is refused; 354 is allowed as well (RFC 2920 §3.1), but
+    not in LMTP (RFC 2033 §4.2).
     """
 
     refusals: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -95,7 +96,9 @@ class Peer:
             self._rcpts += code == 250
             return code
         assert verb == "DATA"
-        code = self._judge(verb, 354 if self._mail and (self._rcpts or not self.strict) else 503)
+        code = self._judge(
+            verb, 354 if self._mail and (self._rcpts or not (self.strict or self.lmtp)) else 503
+        )
         self._in_data = code == 354
         return code
 
