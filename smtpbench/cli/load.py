@@ -23,17 +23,10 @@ from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import Progress, run_load, run_worker
 from smtpbench.load.thresholds import parse_threshold, useless
-from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, parse_duration
+from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, parse_duration, with_users
 from smtpbench.report import render_terminal, write_outputs
 
 DEFAULT_USERS = 10
-
-
-class Arrivals(StrEnum):
-    """How the messages of an open workload arrive."""
-
-    POISSON = "poisson"
-    CONSTANT = "constant"
 
 
 class TlsMode(StrEnum):
@@ -60,10 +53,18 @@ UsersOpt = Annotated[
     _workload(f"Closed model: so many users, back to back ({DEFAULT_USERS} if nothing is said).", "N"),
 ]
 RateOpt = Annotated[
-    float | None, _workload("Open model: so many messages a second, however slow the target.", "N")
-]
-ArrivalsOpt = Annotated[Arrivals | None, _workload("How they arrive (poisson).")]
-SeedOpt = Annotated[int | None, _workload("Seed of the arrival plan (1).", "N")]
+    str | None,
+    _workload(
+        "Open model: so many messages a second, however slow the target; or ramp:10-200,60s, "
+        "spike:50-500,30s,10s, diurnal:20-200,10m, stages:0@0s,100@1m.", "RATE",
+    ),
+]  # fmt: skip
+ArrivalsOpt = Annotated[
+    str | None,
+    _workload("How they arrive (poisson), or a file of arrival times, seconds, one a line.",
+              "poisson|constant|FILE"),
+]  # fmt: skip
+SeedOpt = Annotated[int | None, _workload("Seed of all that is drawn by chance (1).", "N")]
 MaxSessionsOpt = Annotated[int | None, _workload("Most sessions of the open model (1000).", "N")]
 RunTimeOpt = Annotated[
     str | None, _workload(f"How long: 20s, 5m, 1h30m ({DEFAULT_RUN_TIME_S:.0f}s if no end is given).", "TIME")
@@ -78,9 +79,17 @@ ChunkingOpt = Annotated[
     bool | None, typer.Option("--chunking/--no-chunking", help="Send by BDAT if CHUNKING is offered (no).",
                               rich_help_panel="Workload", show_default=False),
 ]  # fmt: skip
-PerSessionOpt = Annotated[int | None, _workload("Messages a session (no limit).", "N")]
-SizeOpt = Annotated[int | None, _workload("Octets of a message, headers included (1024).", "OCTETS")]
-RecipientsOpt = Annotated[int | None, _workload("Recipients a message (1).", "N")]
+PerSessionOpt = Annotated[
+    str | None, _workload("Messages a session, such as exponential:10 (no limit).", "N")
+]
+SizeOpt = Annotated[
+    str | None,
+    _workload(
+        "Octets of a message, headers included, such as 8k, uniform:1k-64k, lognormal:8k,1.2 or "
+        "choice:1k@70,64k@25,1m@5 (1024).", "SIZE",
+    ),
+]  # fmt: skip
+RecipientsOpt = Annotated[str | None, _workload("Recipients a message, such as 2 or uniform:1-10 (1).", "N")]
 TlsOpt = Annotated[TlsMode | None, _workload("How TLS begins (as the target says).")]
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
@@ -137,7 +146,7 @@ def load(
     thresholds = [parse_threshold(text) for text in threshold]
     fields = workload_fields(
         scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None,
-        users=users, rate=rate, arrivals=arrivals and arrivals.value, seed=seed, max_sessions=max_sessions,
+        users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
         messages=messages, pipelining=pipelining, chunking=chunking,
         messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
         tls=tls and tls.value,
@@ -164,8 +173,7 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     if run_time is not None:
         fields["run_time"] = parse_duration(run_time)
     if scenario is None:
-        if not fields.keys() & {"users", "rate"}:
-            fields["users"] = DEFAULT_USERS
+        fields = with_users(fields, DEFAULT_USERS)
         make_workload(**fields)  # to find mistakes before the target is started
     return fields
 

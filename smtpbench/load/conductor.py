@@ -27,7 +27,7 @@ from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.locust_user import SmtpUser
 from smtpbench.load.order import Order
-from smtpbench.load.workload import DEFAULT_RUN_TIME_S, Workload, make_workload
+from smtpbench.load.workload import DEFAULT_RUN_TIME_S, Workload, make_workload, overlay
 
 POLL_S = 0.05
 PROGRESS_S = 0.9  # batches come once a second, more or less
@@ -91,10 +91,7 @@ class Conductor:
         classes, shapes = _load_scenario(order.scenario)
         user_class = classes[0]
         own = user_class.workload.model_dump(exclude_unset=True)
-        if given.keys() & {"users", "rate"}:
-            own.pop("users", None)
-            own.pop("rate", None)
-        user_class.workload = make_workload(**{**own, **given})
+        user_class.workload = make_workload(**overlay(own, given))
         return user_class, shapes[0] if shapes and "users" not in given else None
 
     def _work(self, environment: Environment) -> None:
@@ -162,10 +159,13 @@ class Conductor:
         runner.stop()
 
     def _run_time(self, environment: Environment, workload: Workload) -> float:
-        """Seconds until the end; a number of messages or a load shape is an end of its own."""
-        if workload.run_time is not None:
-            return workload.run_time
-        endless = workload.messages is None and environment.shape_class is None
+        """Seconds until the end; a number of messages, a trace or a load shape is an end of its own.
+
+        An open workload ends by its own clock, which starts when the engine does; ours is there in case.
+        """
+        if workload.lasts is not None:
+            return workload.lasts + (START_S if workload.is_open else 0)
+        endless = workload.messages is None and workload.trace is None and environment.shape_class is None
         return DEFAULT_RUN_TIME_S if endless else math.inf
 
     def _workload(self, control: Control) -> Workload:

@@ -115,7 +115,7 @@ class Control:
             if not workload.is_open:  # Locust has the last word on how many users there are
                 users = getattr(self.environment.runner, "target_user_count", 0) or workload.users
                 workload = workload.model_copy(update={"users": users})
-            result.workload = workload.model_dump(mode="json", exclude_none=True)
+            result.workload = workload.shown()
         return result
 
     # --- Locust's events ---
@@ -151,7 +151,7 @@ class Control:
         self._engine = make_engine(target, workload, share)
         self._engine.start()
         if workload.is_open:
-            self._engine.start_arrivals(make_plan(workload, share))
+            self._engine.start_arrivals(make_plan(workload, share), workload.lasts)
         self._poller = gevent.spawn(self._poll, self._engine)
         self._begun.set()
 

@@ -11,14 +11,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns as clock
 
 import uvloop
 
 from smtpbench.errors import DeadlineExceeded, SessionError
 from smtpbench.load.flow import Flow
+from smtpbench.load.kinds import Pick
 from smtpbench.load.native import run_in_native_thread
-from smtpbench.load.opening import GOODBYE_S, Door, Refused, close_flow, open_flow
+from smtpbench.load.opening import GOODBYE_S, Refused, close_flow, open_flow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.script import Script
 from smtpbench.load.supply import Backlog, Budget
@@ -28,6 +30,7 @@ TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a sec
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
 BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
 ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
+CATCH_UP_S = 0.001  # until the end of a plan that is late is looked for again
 NS = 1_000_000_000
 
 
@@ -40,23 +43,22 @@ class User:
 
 
 class Engine:
-    """Runs sessions against one door with one script.
+    """Runs sessions, each of the kind that `pick` gives for it.
 
-    `messages_per_session` None means no limit; `deadline_s` is how long a reply may take. The
-    supply decides the model: a `Budget` is for users, a `Backlog` for arrivals.
+    `deadline_s` is how long a reply may take. The supply decides the model: a `Budget` is for users, a
+    `Backlog` for arrivals.
     """
 
     def __init__(
-        self, door: Door, script: Script, supply: Budget | Backlog, recorder: Recorder,
-        *, deadline_s: float, messages_per_session: int | None = None, max_sessions: int = 1000,
+        self, pick: Pick, supply: Budget | Backlog, recorder: Recorder,
+        *, deadline_s: float, max_sessions: int = 1000,
     ) -> None:  # fmt: skip
         self.batches: deque[Batch] = deque()
         self.finished = False  # the thread is done and the last batch is there
         self.last_error = ""
-        self._door, self._script, self._supply, self._rec = door, script, supply, recorder
+        self._pick, self._supply, self._rec = pick, supply, recorder
         self._deadline_ns = int(deadline_s * NS)
         self._drain_s = deadline_s + 2 * GOODBYE_S
-        self._per_session = messages_per_session or -1
         self._max_sessions = max_sessions
         self._loop = uvloop.new_event_loop()
         self._stopping = asyncio.Event()
@@ -66,6 +68,7 @@ class Engine:
         self._idle: list[Flow] = []
         self._opening = 0
         self._sessions = 0
+        self._over = False
 
     # --- control side: any thread ---
 
@@ -91,9 +94,9 @@ class Engine:
         """Let `user` finish the message under way and go."""
         self._call(lambda: self._dismiss(user))
 
-    def start_arrivals(self, plan: Iterator[float]) -> None:
-        """Follow `plan` (seconds from now) until it ends (open workload)."""
-        self._call(lambda: self._begin_arrivals(plan))
+    def start_arrivals(self, plan: Iterator[float], lasts: float | None = None) -> None:
+        """Follow `plan` (seconds from now) to its end; with `lasts`, a time it keeps within, end then."""
+        self._call(lambda: self._begin_arrivals(plan, lasts))
 
     def stop(self) -> None:
         """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
@@ -168,7 +171,8 @@ class Engine:
 
     def _spent(self) -> bool:
         """Whether the workload has no more messages and none is under way."""
-        return self._supply.spent and len(self._idle) == self._sessions and not self._opening
+        spent = self._supply.spent and len(self._idle) == self._sessions and not self._opening
+        return spent or self._over
 
     # --- sessions ---
 
@@ -177,10 +181,10 @@ class Engine:
 
         The caller has counted it in `_opening`, in the step that decided to open it.
         """
-        started = clock()
+        started, kind = clock(), self._pick()
         try:
             async with self._connecting:
-                flow, _, _ = await open_flow(self._door, self._rec, self._new_flow)
+                flow, _, _ = await open_flow(kind.door, self._rec, partial(self._new_flow, kind.script))
         except SessionError as error:
             self._charge(error)
             return False
@@ -188,7 +192,7 @@ class Engine:
             self._opening -= 1
         self._rec.counters["sessions"] += 1
         self._sessions += 1
-        flow.left = 0 if user is not None and user.stopped else self._per_session
+        flow.left = 0 if user is not None and user.stopped else kind.messages()
         if user is not None:
             user.flow = flow
         try:
@@ -200,8 +204,8 @@ class Engine:
         self._rec.session((clock() - started) // 1000)
         return True
 
-    def _new_flow(self) -> Flow:
-        flow = Flow(self._script, self._rec, self._supply, timed_from_plan=isinstance(self._supply, Backlog))
+    def _new_flow(self, script: Script) -> Flow:
+        flow = Flow(script, self._rec, self._supply, timed_from_plan=isinstance(self._supply, Backlog))
         self._flows.add(flow)
         return flow
 
@@ -251,11 +255,21 @@ class Engine:
 
     # --- arrivals ---
 
-    def _begin_arrivals(self, plan: Iterator[float]) -> None:
+    def _begin_arrivals(self, plan: Iterator[float], lasts: float | None) -> None:
         assert isinstance(self._supply, Backlog)
         start = clock()
+        if lasts is not None:
+            self._loop.call_later(lasts, self._end, self._supply)
         due_times = (start + int(at * NS) for at in plan)
         self._arrive(self._supply, due_times, next(due_times, None))
+
+    def _end(self, backlog: Backlog) -> None:
+        """The time of the plan is over, whatever still waits; all that was planned has been offered."""
+        if not backlog.complete and not backlog.stopped:
+            self._loop.call_later(CATCH_UP_S, self._end, backlog)
+            return
+        self._over = True
+        self._stopping.set()
 
     def _arrive(self, backlog: Backlog, plan: Iterator[int], due: int | None) -> None:
         """Dispatch what is due and come back for the next; a late plan catches up in slices."""

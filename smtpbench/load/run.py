@@ -15,7 +15,7 @@ from smtpbench import errors
 from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
 from smtpbench.load.probe import probe
 from smtpbench.load.result import LoadResult
-from smtpbench.load.workload import Workload, make_workload
+from smtpbench.load.workload import Workload, make_workload, with_users
 from smtpbench.target import Target
 
 GIVE_UP_S = 30.0  # for a process that has said its result to leave
@@ -48,8 +48,7 @@ def run_load(
         if isinstance(workload, Workload)
         else dict(workload)
     )
-    first = make_workload(**{"users": 1, **given} if "rate" not in given else given)
-    introduction = probe(target, first)
+    introduction = probe(target, make_workload(**with_users(given, 1)))
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port,

@@ -6,11 +6,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
+from random import Random
 
 from smtpbench.errors import Unreachable, UsageError
-from smtpbench.load.arrivals import plan
+from smtpbench.load.arrivals import Process, plan, shared
+from smtpbench.load.drawing import Drawn, sizes
 from smtpbench.load.engine import Engine
+from smtpbench.load.kinds import Kind, drawn
 from smtpbench.load.message import Template
 from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
@@ -39,19 +42,29 @@ def make_engine(target: Target, workload: Workload, share: Share = Share()) -> E
     """An engine, not started, for `share` of `workload`. Raises UsageError, Unreachable."""
     recorder = Recorder()
     budget = None if workload.messages is None else share.of(workload.messages)
+    random = Random(workload.seed * 1_000_003 + share.part)
+    kind = Kind(
+        make_door(target, workload), make_script(target, workload, random),
+        drawn(workload.messages_per_session, random),
+    )  # fmt: skip
     return Engine(
-        make_door(target, workload), make_script(target, workload),
+        lambda: kind,
         Backlog() if workload.is_open else Budget(recorder, budget), recorder,
         deadline_s=target.timeouts.reply,
-        messages_per_session=workload.messages_per_session,
         max_sessions=share.of(workload.max_sessions) or 1,
     )  # fmt: skip
 
 
 def make_plan(workload: Workload, share: Share = Share()) -> Iterator[float]:
     """This share's arrival plan, as long as the workload says (it need not end)."""
-    assert workload.rate is not None
-    arrivals = plan(workload.arrivals, workload.rate, seed=workload.seed, part=share.part, parts=share.parts)
+    if workload.trace is not None:
+        arrivals = shared(workload.trace, part=share.part, parts=share.parts)
+    else:
+        assert workload.rate is not None
+        process: Process = "constant" if workload.arrivals == "constant" else "poisson"
+        arrivals = plan(process, workload.rate, seed=workload.seed, part=share.part, parts=share.parts)
+    if (lasts := workload.lasts) is not None:
+        arrivals = takewhile(lambda at: at < lasts, arrivals)
     if workload.messages is not None:
         arrivals = islice(arrivals, share.of(workload.messages))
     return arrivals
@@ -72,18 +85,19 @@ def make_door(target: Target, workload: Workload) -> Door:
     )  # fmt: skip
 
 
-def make_script(target: Target, workload: Workload) -> Script:
-    """The octets of a transaction. Raises UsageError if the message is too small for its headers."""
+def make_script(target: Target, workload: Workload, random: Random | None = None) -> Script:
+    """The transactions of a workload. Raises UsageError if a message is too small for its headers."""
     sender = workload.sender or target.fixtures.sender
     recipients = _recipients(target, workload)
-    template = Template(workload.message_size, sender, recipients)
-    transaction = Transaction(
-        mail=commands.mail(_checked(sender)) + commands.CRLF,
-        rcpts=tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients),
-        content=template.next_content,
-        bdat_content=template.next_bdat if workload.chunking else None,
-    )
-    return always(transaction, lmtp=choose_endpoint(target, workload)[0] is Role.LMTP)
+    mail = commands.mail(_checked(sender)) + commands.CRLF
+    rcpts = tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients)
+    templates = [Template(size, sender, recipients) for size in sizes(workload.message_size)]
+    contents = [(one.next_content, one.next_bdat if workload.chunking else None) for one in templates]
+    lmtp = choose_endpoint(target, workload)[0] is Role.LMTP
+    if len(contents) == 1 and workload.recipients.fixed is not None:
+        return always(Transaction(mail, rcpts, *contents[0]), lmtp=lmtp)
+    several = Drawn(mail, rcpts, contents, workload.recipients, random or Random(workload.seed))
+    return Script(several.next, lmtp)
 
 
 def choose_endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint, str]:
@@ -104,7 +118,7 @@ def _recipients(target: Target, workload: Workload) -> list[str]:
         known = [workload.recipient]
     else:
         known = [name for name in (target.fixtures.recipient, target.fixtures.second_recipient) if name]
-    return list(islice(cycle(known or [DEFAULT_RECIPIENT]), workload.recipients))
+    return list(islice(cycle(known or [DEFAULT_RECIPIENT]), int(workload.recipients.highest)))
 
 
 def _checked(address: str) -> str:

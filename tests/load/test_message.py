@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from smtpbench.errors import UsageError
 from smtpbench.load.message import Template
-from smtpbench.load.workload import SMALLEST_MESSAGE
+from smtpbench.load.quantities import SMALLEST_MESSAGE
 
 SENDER, RECIPIENT = "sender@example.org", "recipient@example.net"
 

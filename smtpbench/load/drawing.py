@@ -1,0 +1,53 @@
+"""Scripts whose messages differ in size and number of recipients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from smtpbench.load.distributions import Distribution
+from smtpbench.load.script import Transaction
+
+POOL = 256  # sizes kept ready: enough that each is a thin slice of the distribution
+FEW = 20  # recipients; the commands of more are put together anew, so that not all are kept
+POOL_OCTETS = 64 << 20  # of them all; a heavy tail gets fewer, so that memory stays within bounds
+
+Content = Callable[[bytes], bytes]
+Contents = tuple[Content, Content | None]  # as DATA and as BDAT carry it
+
+
+def sizes(distribution: Distribution) -> list[int]:
+    """A fair sample of the distribution: as many sizes as the memory allows, each equally likely."""
+    number = 1 if distribution.fixed is not None else POOL
+    while True:
+        found = [int(size) for size in distribution.strata(number)]
+        if sum(found) <= POOL_OCTETS or number == 1:
+            return found
+        number //= 2
+
+
+class Drawn:
+    """Draws each transaction: how many of `rcpts` it names, and which of `contents` it carries.
+
+    `next` is a script's. It draws from `random` alone, so that a seed gives the same messages in the
+    same order.
+    """
+
+    def __init__(
+        self, mail: bytes, rcpts: tuple[bytes, ...], contents: Sequence[Contents],
+        recipients: Distribution, random: Random,
+    ) -> None:  # fmt: skip
+        self._mail, self._rcpts, self._contents = mail, rcpts, contents
+        self._recipients, self._random = recipients, random
+        self._known: dict[tuple[int, int], Transaction] = {}
+
+    def next(self) -> Transaction:
+        """The next transaction."""
+        key = self._recipients.draw_whole(self._random), int(self._random.random() * len(self._contents))
+        found = self._known.get(key)
+        if found is None:
+            number, content = key
+            found = Transaction(self._mail, self._rcpts[:number], *self._contents[content])
+            if number <= FEW:
+                self._known[key] = found
+        return found
