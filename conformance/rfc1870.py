@@ -20,6 +20,7 @@ from smtpbench.conformance import (
     codes,
     each_message,
     expect,
+    mail_line,
     not_codes,
     put_off,
     refused,
@@ -33,11 +34,6 @@ SIZE = EXTENSION("SIZE")
 DIGITS_20 = "9" + "0" * 18 + "1"  # above every maximum, and what is left of it is 1 if it is cut or overflows
 LARGEST_TRIED = 64 * 1024 * 1024  # octets that a case sends at most
 ENVELOPE = 1_024  # octets that a server may count beside the content (Postfix does)
-
-
-def mail(peer: Peer, parameters: str) -> bytes:
-    """A MAIL line with `parameters`."""
-    return f"MAIL FROM:<{peer.sender}> {parameters}".encode()
 
 
 async def fixed_maximum(peer: Peer) -> int:
@@ -62,14 +58,14 @@ async def keyword_has_at_most_a_number(peer: Peer) -> Observation:
 async def size_parameter_is_accepted(peer: Peer) -> Observation:
     """MAIL with a SIZE within the limits is accepted."""
     await peer.until_ready()
-    return expect(await peer.command(mail(peer, "SIZE=100")), codes(250), untested=put_off)
+    return expect(await peer.command(mail_line(peer.sender, "SIZE=100")), codes(250), untested=put_off)
 
 
 @case("1870-2", needs=[SIZE], after=size_parameter_is_accepted, broken_by="size-parameter-ignored")
 async def declared_size_over_the_maximum(peer: Peer) -> Observation:
     """MAIL with a declared size above the fixed maximum is answered with 552."""
     limit = await fixed_maximum(peer)
-    answer = await peer.command(mail(peer, f"SIZE={limit + 1}"))
+    answer = await peer.command(mail_line(peer.sender, f"SIZE={limit + 1}"))
     return expect(answer, codes(552), near=severity(5), untested=put_off)
 
 
@@ -77,7 +73,7 @@ async def declared_size_over_the_maximum(peer: Peer) -> Observation:
 async def two_sizes(peer: Peer) -> Observation:
     """MAIL with two SIZE parameters, which no client may send: refused or accepted."""
     await peer.until_ready()
-    answer = await peer.command(mail(peer, "SIZE=100 SIZE=200"))
+    answer = await peer.command(mail_line(peer.sender, "SIZE=100 SIZE=200"))
     return expect(answer, severity(5), choice=codes(250), untested=put_off)
 
 
@@ -85,7 +81,10 @@ async def two_sizes(peer: Peer) -> Observation:
 async def size_that_is_no_number(peer: Peer) -> Observation:
     """A SIZE that is no decimal number is refused as a syntax error."""
     await peer.until_ready()
-    answers = [await peer.command(mail(peer, parameter)) for parameter in ("SIZE=abc", "SIZE=-1", "SIZE=")]
+    answers = [
+        await peer.command(mail_line(peer.sender, parameter))
+        for parameter in ("SIZE=abc", "SIZE=-1", "SIZE=")
+    ]
     lenient = severity(5) | codes(250)  # to read it leniently breaks no MUST
     return all_of(*(expect(x, codes(501), near=lenient, untested=put_off) for x in answers))
 
@@ -94,7 +93,7 @@ async def size_that_is_no_number(peer: Peer) -> Observation:
 async def size_of_twenty_digits(peer: Peer) -> Observation:
     """A SIZE of 20 digits is read as the number it is: above the fixed maximum."""
     await fixed_maximum(peer)
-    answer = await peer.command(mail(peer, f"SIZE={DIGITS_20}"))
+    answer = await peer.command(mail_line(peer.sender, f"SIZE={DIGITS_20}"))
     return expect(answer, codes(552), near=severity(5), untested=put_off)
 
 
@@ -103,7 +102,7 @@ async def zero_means_no_maximum(peer: Peer) -> Observation:
     """Where EHLO says SIZE 0, no declared size is above the maximum."""
     if (await peer.until_ready()).size_limit != 0:
         raise Untested("the keyword is not SIZE 0")
-    return expect(await peer.command(mail(peer, "SIZE=1000000000")), codes(250), untested=put_off)
+    return expect(await peer.command(mail_line(peer.sender, "SIZE=1000000000")), codes(250), untested=put_off)
 
 
 @case("1870-7", needs=[SIZE, RECIPIENT, DELIVERED], broken_by="size-truncates")
@@ -147,7 +146,7 @@ def of_size(peer: Peer, size: int, line: bytes) -> bytes:
 @case("1870-3", needs=[SIZE], after=size_parameter_is_accepted, broken_by="large-size-put-off")
 async def size_at_the_maximum_is_taken_or_finds_no_room(peer: Peer) -> Observation:
     """A declared size of the fixed maximum is accepted, or answered 452 while there is no room for it."""
-    answer = await peer.command(mail(peer, f"SIZE={await fixed_maximum(peer)}"))
+    answer = await peer.command(mail_line(peer.sender, f"SIZE={await fixed_maximum(peer)}"))
     return expect(answer, codes(250, 452), near=severity(4), untested=codes(530, 538, 421))
 
 

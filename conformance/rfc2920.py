@@ -18,8 +18,10 @@ from smtpbench.conformance import (
     case,
     codes,
     expect,
+    mail_line,
     nothing_delivered,
     put_off,
+    rcpt_line,
     sequence,
     severity,
     silence,
@@ -46,16 +48,6 @@ class Counted(Answer):
         return f"{len(self.replies)} replies, the last of them {last}"
 
 
-def mail(peer: Peer) -> bytes:
-    """The MAIL line."""
-    return b"MAIL FROM:<%s>" % peer.sender.encode()
-
-
-def rcpt(recipient: str) -> bytes:
-    """The RCPT line for `recipient`."""
-    return b"RCPT TO:<%s>" % recipient.encode()
-
-
 def known(answer: Answer) -> Answer:
     """`answer`; untested if one of its replies is a temporary refusal."""
     if any(reply.severity == 4 for reply in answer.replies):
@@ -79,7 +71,7 @@ async def keyword_has_no_parameter(peer: Peer) -> Observation:
 async def replies_come_in_order(peer: Peer) -> Observation:
     """The replies to a group come in the order of its commands, a refused one among them."""
     await peer.until_mail()
-    group = (rcpt(peer.recipient), rcpt(peer.unknown_recipient), b"DATA")
+    group = (rcpt_line(peer.recipient), rcpt_line(peer.unknown_recipient), b"DATA")
     answer = known(await peer.pipeline(*group))
     if len(answer.replies) > 1 and answer.replies[1].severity == 2:
         raise Untested("the unknown recipient was not refused", str(answer))
@@ -92,7 +84,7 @@ async def replies_come_in_order(peer: Peer) -> Observation:
 async def data_without_a_recipient_is_refused(peer: Peer) -> Observation:
     """DATA behind a RCPT that was refused, in one group, is refused too."""
     await peer.until_mail()
-    answer = known(await peer.pipeline(rcpt(peer.unknown_recipient), b"DATA"))
+    answer = known(await peer.pipeline(rcpt_line(peer.unknown_recipient), b"DATA"))
     if answer.severity == 2:
         raise Untested("the unknown recipient was not refused", str(answer))
     return expect(answer, sequence(severity(5), severity(5)))
@@ -107,7 +99,7 @@ async def nothing_is_sent_for_no_recipient(peer: Peer) -> Observation:
     """An empty message after a DATA that was let in without a recipient goes to nobody."""
     domain = peer.sender.rpartition("@")[2]
     await peer.until_mail(f"{peer.marker.decode()}@{domain}")  # found by its Return-Path
-    answer = await peer.pipeline(rcpt(peer.unknown_recipient), b"DATA")
+    answer = await peer.pipeline(rcpt_line(peer.unknown_recipient), b"DATA")
     if answer.severity == 2 or answer.replies[-1].code != 354:
         raise Untested("DATA was not let in, or the recipient was", str(answer))
     await peer.command(b".")
@@ -118,7 +110,7 @@ async def nothing_is_sent_for_no_recipient(peer: Peer) -> Observation:
 async def replies_are_not_held_back(peer: Peer) -> Observation:
     """All replies to a group that ends with NOOP come without further input."""
     await peer.until_ready()
-    answer = known(await peer.pipeline(mail(peer), rcpt(peer.recipient), b"NOOP"))
+    answer = known(await peer.pipeline(mail_line(peer.sender), rcpt_line(peer.recipient), b"NOOP"))
     return expect(answer, sequence(any_reply, any_reply, any_reply))
 
 
@@ -144,7 +136,14 @@ async def nothing_behind_a_refused_command_is_lost(peer: Peer) -> Observation:
 async def content_begins_a_group(peer: Peer) -> Observation:
     """The end of a message and the MAIL and RCPT of the next can come in one segment."""
     await peer.until_data()
-    group = peer.marked_body(b"text\r\n") + b".\r\n" + mail(peer) + b"\r\n" + rcpt(peer.recipient) + b"\r\n"
+    group = (
+        peer.marked_body(b"text\r\n")
+        + b".\r\n"
+        + mail_line(peer.sender)
+        + b"\r\n"
+        + rcpt_line(peer.recipient)
+        + b"\r\n"
+    )
     await peer.send(group)
     answer = known(await peer.read(3))
     if answer.severity == 5:
@@ -169,7 +168,7 @@ async def quit_behind_the_end_of_data(peer: Peer) -> Observation:
 async def nothing_is_assumed_of_what_comes_next(peer: Peer) -> Observation:
     """After a group of MAIL and RCPT any command may follow, and nothing is said before it comes."""
     await peer.until_allowed()
-    group = known(await peer.pipeline(mail(peer), rcpt(peer.recipient)))
+    group = known(await peer.pipeline(mail_line(peer.sender), rcpt_line(peer.recipient)))
     if [reply.severity for reply in group.replies] != [2, 2]:
         raise Untested("the transaction was not accepted", str(group))
     early = await peer.settle()
@@ -184,7 +183,7 @@ async def nothing_is_assumed_of_what_comes_next(peer: Peer) -> Observation:
 async def group_where_none_is_offered(peer: Peer) -> Observation:
     """Commands that come in a group although PIPELINING is not offered: answered in order, or not."""
     await peer.until_allowed()
-    answer = await peer.pipeline(mail(peer), rcpt(peer.recipient), b"RSET")
+    answer = await peer.pipeline(mail_line(peer.sender), rcpt_line(peer.recipient), b"RSET")
     in_order = sequence(any_reply, any_reply, any_reply)
     return expect(answer, in_order, choice=that("fewer replies, or a close", lambda answer: True))
 
@@ -209,7 +208,7 @@ async def reply_of_several_lines_inside_a_group(peer: Peer) -> Observation:
 async def no_command_of_a_large_group_is_lost(peer: Peer) -> Observation:
     """Every command of a group of more than 64 KiB is answered, accepted or not."""
     await peer.until_mail()
-    line = rcpt(peer.recipient)
+    line = rcpt_line(peer.recipient)
     number = LARGE // (len(line) + 2) + 1
     answer = await peer.pipeline(*[line] * number)
     every: Expectation[Answer] = that(f"{number} replies", lambda answer: len(answer.replies) == number)

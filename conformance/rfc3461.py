@@ -26,12 +26,14 @@ from smtpbench.conformance import (
     formless,
     instead_of_mail,
     instead_of_rcpt,
+    mail_line,
     mailed,
     no_notice,
     notices_behind,
     notices_of,
     notified,
     put_off,
+    rcpt_line,
     severity,
     some,
     that,
@@ -50,16 +52,6 @@ KEYWORDS = ("SUCCESS", "FAILURE", "DELAY")
 NOTIFY = ("NEVER", *(",".join(words) for n in (1, 2, 3) for words in combinations(KEYWORDS, n)))
 
 
-def mail(peer: Peer, parameters: str, sender: str | None = None) -> bytes:
-    """A MAIL line with `parameters`."""
-    return f"MAIL FROM:<{peer.sender if sender is None else sender}> {parameters}".rstrip().encode()
-
-
-def rcpt(address: str, parameters: str = "") -> bytes:
-    """A RCPT line with `parameters`."""
-    return f"RCPT TO:<{address}> {parameters}".rstrip().encode()
-
-
 def same_code(plain: Answer) -> Expectation[Answer]:
     """The reply code of `plain`, which had no parameter of DSN."""
     if not plain.code:
@@ -72,23 +64,23 @@ def same_code(plain: Answer) -> Expectation[Answer]:
 
 async def accepts(peer: Peer, values: Iterable[str]) -> Observation:
     """RCPT for the fixture is accepted with each of `values`, each in a transaction of its own."""
-    answers = [await instead_of_rcpt(peer, rcpt(peer.recipient, value)) for value in values]
+    answers = [await instead_of_rcpt(peer, rcpt_line(peer.recipient, value)) for value in values]
     return all_of(*(expect(answer, codes(250, 251), untested=put_off) for answer in answers))
 
 
 async def rejects_in_rcpt(peer: Peer, values: Iterable[str], *missing: str) -> Observation:
     """RCPT for the fixture is answered 501 with each of `values`, and with the `missing` ones."""
     return all_of(
-        *[wrong(await instead_of_rcpt(peer, rcpt(peer.recipient, value))) for value in values],
-        *[valueless(await instead_of_rcpt(peer, rcpt(peer.recipient, value))) for value in missing],
+        *[wrong(await instead_of_rcpt(peer, rcpt_line(peer.recipient, value))) for value in values],
+        *[valueless(await instead_of_rcpt(peer, rcpt_line(peer.recipient, value))) for value in missing],
     )
 
 
 async def rejects_in_mail(peer: Peer, values: Iterable[str], *missing: str) -> Observation:
     """MAIL is answered 501 with each of `values`, and with the `missing` ones."""
     return all_of(
-        *[wrong(await instead_of_mail(peer, mail(peer, value))) for value in values],
-        *[valueless(await instead_of_mail(peer, mail(peer, value))) for value in missing],
+        *[wrong(await instead_of_mail(peer, mail_line(peer.sender, value))) for value in values],
+        *[valueless(await instead_of_mail(peer, mail_line(peer.sender, value))) for value in missing],
     )
 
 
@@ -116,7 +108,7 @@ async def every_notify_value_is_accepted(peer: Peer) -> Observation:
 async def recipients_have_notify_values_of_their_own(peer: Peer) -> Observation:
     """After a recipient with NOTIFY=NEVER another is accepted with NOTIFY=SUCCESS, as it is without."""
     await peer.until_rcpt(NOTIFY="NEVER")
-    answer = await peer.command(rcpt(peer.second_recipient, "NOTIFY=SUCCESS"))
+    answer = await peer.command(rcpt_line(peer.second_recipient, "NOTIFY=SUCCESS"))
     await peer.until_rcpt(peer.second_recipient)
     return expect(answer, codes(250, 251), untested=put_off)
 
@@ -175,10 +167,10 @@ async def two_of_one_parameter_of_rcpt(peer: Peer) -> Observation:
 @case("3461-10", needs=[DSN], broken_by="envid-refused")
 async def mail_gets_the_same_reply_with_parameters(peer: Peer) -> Observation:
     """MAIL gets the reply code that it gets without them with any valid ENVID and RET."""
-    plain = await instead_of_mail(peer, mail(peer, ""))
+    plain = await instead_of_mail(peer, mail_line(peer.sender))
     seen = []
     for parameters in ("RET=FULL ENVID=a", "RET=hdrs", f"ENVID={'x' * 97}+20", "ENVID=a+2Bb/(c)<d>:;@,"):
-        seen.append(await instead_of_mail(peer, mail(peer, parameters)))
+        seen.append(await instead_of_mail(peer, mail_line(peer.sender, parameters)))
     return all_of(*(expect(answer, same_code(plain), untested=put_off) for answer in seen))
 
 
@@ -189,8 +181,8 @@ async def rcpt_gets_the_same_reply_with_parameters(peer: Peer) -> Observation:
     parameters = ("NOTIFY=SUCCESS,DELAY ORCPT=rfc822;other@example.com", "ORCPT=rfc822;no+20address+2B")
     seen = []
     for address in filter(None, (peer.recipient, peer.fixtures.unknown_recipient)):
-        plain = await peer.command(rcpt(address))
-        answers = [await peer.command(rcpt(address, given)) for given in parameters]
+        plain = await peer.command(rcpt_line(address))
+        answers = [await peer.command(rcpt_line(address, given)) for given in parameters]
         ours = untested(that("a temporary refusal", lambda answer: answer.severity == 4))
         seen += [expect(answer, same_code(plain) | ours) for answer in answers]
     return all_of(*seen)
@@ -204,10 +196,10 @@ async def lines_may_be_longer(peer: Peer) -> Observation:
     """
     full = f"NOTIFY=SUCCESS,FAILURE,DELAY {ORCPT_500}"
     await peer.until_mail()
-    missing = LINE - len(rcpt(f":{peer.recipient}", full)) - 2
+    missing = LINE - len(rcpt_line(f":{peer.recipient}", full)) - 2
     pairs = (
-        (rcpt(peer.recipient), rcpt(peer.recipient, full)),
-        (rcpt(f"{route(50)}:{peer.recipient}"), rcpt(f"{route(missing)}:{peer.recipient}", full)),
+        (rcpt_line(peer.recipient), rcpt_line(peer.recipient, full)),
+        (rcpt_line(f"{route(50)}:{peer.recipient}"), rcpt_line(f"{route(missing)}:{peer.recipient}", full)),
     )
     return all_of(*[await taken_as_the_short_one(peer, *pair) for pair in pairs])
 

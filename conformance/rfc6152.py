@@ -15,6 +15,7 @@ from smtpbench.conformance import (
     codes,
     each_message,
     expect,
+    mail_line,
     put_off,
     severity,
     taken,
@@ -27,11 +28,6 @@ MIME = (
     b"Content-Type: text/plain; charset=iso-8859-1",
     b"Content-Transfer-Encoding: 8bit",
 )
-
-
-def mail(peer: Peer, parameters: str) -> bytes:
-    """A MAIL line with `parameters`."""
-    return f"MAIL FROM:<{peer.sender}> {parameters}".encode()
 
 
 async def preserved(peer: Peer, lines: bytes) -> Observation:
@@ -57,7 +53,7 @@ async def body_values_are_accepted(peer: Peer) -> Observation:
     for value in ("8BITMIME", "7BIT"):
         session = peer.new_session()
         await session.until_ready()
-        answers.append(await session.command(mail(peer, f"BODY={value}")))
+        answers.append(await session.command(mail_line(peer.sender, f"BODY={value}")))
     return all_of(*(expect(answer, codes(250), untested=put_off) for answer in answers))
 
 
@@ -65,14 +61,14 @@ async def body_values_are_accepted(peer: Peer) -> Observation:
 async def unknown_body_value_is_refused(peer: Peer) -> Observation:
     """MAIL with a BODY value that no extension knows is refused."""
     await peer.until_ready()
-    return expect(await peer.command(mail(peer, "BODY=9BIT")), severity(5), untested=put_off)
+    return expect(await peer.command(mail_line(peer.sender, "BODY=9BIT")), severity(5), untested=put_off)
 
 
 @case("6152-3", needs=[EIGHT_BIT], broken_by="repeated-parameter-closes")
 async def two_body_parameters(peer: Peer) -> Observation:
     """MAIL with two BODY parameters, which no client may send: refused or accepted."""
     await peer.until_ready()
-    answer = await peer.command(mail(peer, "BODY=7BIT BODY=8BITMIME"))
+    answer = await peer.command(mail_line(peer.sender, "BODY=7BIT BODY=8BITMIME"))
     return expect(answer, severity(5), choice=codes(250), untested=put_off)
 
 

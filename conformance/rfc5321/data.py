@@ -20,6 +20,7 @@ from smtpbench.conformance import (
     expect,
     one_message,
     put_off,
+    rcpt_line,
     refused,
     severity,
     silence,
@@ -29,11 +30,6 @@ from smtpbench.conformance import (
 )
 
 ONE_REPLY = "rfc5321.data.end-of-data-gets-one-reply"
-
-
-def rcpt(recipient: str) -> bytes:
-    """The RCPT line for `recipient`."""
-    return b"RCPT TO:<%s>" % recipient.encode()
 
 
 @case("5321-D-4", needs=[RECIPIENT], broken_by="data-250")
@@ -80,7 +76,7 @@ async def data_without_mail(peer: Peer) -> Observation:
 async def data_after_refused_recipients(peer: Peer) -> Observation:
     """DATA after all recipients were refused is refused itself, or let in and refused after its end."""
     await peer.until_mail()
-    answer = await peer.command(rcpt(peer.unknown_recipient))
+    answer = await peer.command(rcpt_line(peer.unknown_recipient))
     if answer.severity not in (4, 5):
         raise Untested("the unknown recipient was not refused", str(answer))
     return await data_in_vain(peer)
@@ -119,7 +115,7 @@ async def dot_as_the_first_line_ends_the_data(peer: Peer) -> Observation:
 async def end_of_data_ends_the_transaction(peer: Peer) -> Observation:
     """After an accepted message there is no transaction: RCPT is answered with 503."""
     await accepted(peer)
-    return expect(await peer.command(rcpt(peer.recipient)), codes(503), near=severity(4, 5))
+    return expect(await peer.command(rcpt_line(peer.recipient)), codes(503), near=severity(4, 5))
 
 
 @case(
@@ -132,7 +128,7 @@ async def two_transactions_in_a_session(peer: Peer) -> Observation:
     """A session can hold one transaction after the other, and the messages of both are delivered."""
     await accepted(peer)
     mail = b"MAIL FROM:<%s>" % peer.sender.encode()
-    for line, code in ((mail, 250), (rcpt(peer.recipient), 250), (b"DATA", 354)):
+    for line, code in ((mail, 250), (rcpt_line(peer.recipient), 250), (b"DATA", 354)):
         answer = await peer.command(line)
         if answer.code != code:
             return expect(answer, codes(code), untested=put_off)

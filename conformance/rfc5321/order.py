@@ -15,23 +15,15 @@ from smtpbench.conformance import (
     closed,
     codes,
     expect,
+    mail_line,
     messages,
     near,
     put_off,
+    rcpt_line,
     severity,
 )
 
 NO_TRANSACTION = codes(503) | near(severity(5))
-
-
-def rcpt(recipient: str) -> bytes:
-    """The RCPT line for `recipient`."""
-    return f"RCPT TO:<{recipient}>".encode()
-
-
-def mail(sender: str) -> bytes:
-    """The MAIL line for `sender`."""
-    return f"MAIL FROM:<{sender}>".encode()
 
 
 def took(answer: Answer) -> None:
@@ -44,7 +36,7 @@ def took(answer: Answer) -> None:
 async def rcpt_before_mail(peer: Peer) -> Observation:
     """RCPT with no MAIL before it is answered 503."""
     await peer.until_allowed()
-    return expect(await peer.command(rcpt(peer.recipient)), NO_TRANSACTION, untested=put_off)
+    return expect(await peer.command(rcpt_line(peer.recipient)), NO_TRANSACTION, untested=put_off)
 
 
 @case("5321-C-2", needs=[RECIPIENT], broken_by="early-rcpt-locks-session")
@@ -52,9 +44,9 @@ async def refused_rcpt_changes_no_state(peer: Peer) -> Observation:
     """After a RCPT that came too early MAIL, RCPT and DATA are accepted as if it had not come."""
     await peer.new_session().until_rcpt()
     await peer.until_allowed()
-    if (await peer.command(rcpt(peer.recipient))).severity != 5:
+    if (await peer.command(rcpt_line(peer.recipient))).severity != 5:
         raise Untested("RCPT before MAIL was not refused")
-    lines = (mail(peer.sender), rcpt(peer.recipient), b"DATA")
+    lines = (mail_line(peer.sender), rcpt_line(peer.recipient), b"DATA")
     answers = [await peer.command(line) for line in lines]
     fine = codes(250, 251, 354)
     return all_of(*(expect(answer, fine, untested=put_off | closed) for answer in answers))
@@ -73,14 +65,14 @@ async def refused_mail_starts_no_transaction(peer: Peer) -> Observation:
     refused = await peer.command(b"MAIL FROM:")
     if refused.severity != 5:
         raise Untested("MAIL without a path was not refused", str(refused))
-    return expect(await peer.command(rcpt(peer.recipient)), NO_TRANSACTION, untested=put_off | closed)
+    return expect(await peer.command(rcpt_line(peer.recipient)), NO_TRANSACTION, untested=put_off | closed)
 
 
 @case("5321-C-4", needs=[RECIPIENT], broken_by="nested-mail-merges")
 async def second_mail_joins_nothing(peer: Peer) -> Observation:
     """A MAIL inside a transaction is refused, or the recipients before it are forgotten."""
     await peer.until_rcpt()
-    second = await peer.command(mail("second@example.org"))
+    second = await peer.command(mail_line("second@example.org"))
     if second.severity != 2:
         return expect(second, codes(503), near=severity(5), untested=put_off)
     data = await peer.command(b"DATA")
@@ -99,7 +91,7 @@ async def second_mail_joins_nothing(peer: Peer) -> Observation:
 async def accepted_mail_clears_the_recipients(peer: Peer) -> Observation:
     """After a second MAIL that was accepted, the recipients given before it receive nothing."""
     await peer.until_rcpt()
-    if (await peer.command(mail("second@example.org"))).severity != 2:
+    if (await peer.command(mail_line("second@example.org"))).severity != 2:
         raise Untested("a MAIL inside a transaction is refused")
     await peer.until_rcpt(peer.second_recipient)
     await peer.until_data()
@@ -116,13 +108,13 @@ async def accepted_mail_clears_the_recipients(peer: Peer) -> Observation:
 async def rcpt_after_the_end_of_data(peer: Peer) -> Observation:
     """After the end of data there is no transaction, so RCPT is out of order."""
     took(await peer.content_of(peer.marked_body(b"first\r\n")))
-    return expect(await peer.command(rcpt(peer.recipient)), NO_TRANSACTION, untested=put_off)
+    return expect(await peer.command(rcpt_line(peer.recipient)), NO_TRANSACTION, untested=put_off)
 
 
 @case("5321-C-50", needs=[RECIPIENT], broken_by="one-transaction-only", after=rcpt_after_the_end_of_data)
 async def one_transaction_after_the_other(peer: Peer) -> Observation:
     """A session can hold several transactions."""
     took(await peer.content_of(peer.marked_body(b"first\r\n")))
-    lines = (mail(peer.sender), rcpt(peer.recipient), b"DATA")
+    lines = (mail_line(peer.sender), rcpt_line(peer.recipient), b"DATA")
     answers = [await peer.command(line) for line in lines]
     return all_of(*(expect(answer, codes(250, 251, 354), untested=put_off) for answer in answers))

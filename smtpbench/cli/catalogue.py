@@ -18,6 +18,7 @@ from smtpbench.conformance.model import find_cases, load_catalogue
 from smtpbench.conformance.proof import (
     EXPLANATIONS,
     Row,
+    Run,
     Unjudged,
     gaps,
     idle_explanations,
@@ -112,7 +113,15 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("faults", total=len(faults) + len(profiles) - 1)
-        runs = prove(root, faults, profiles=profiles, workers=workers, on_run=lambda run: bar.advance(task))
+
+        def show(run: Run) -> None:
+            """A proof takes minutes: what does not hold is worth seeing before its end."""
+            bar.advance(task)
+            row = judge(run, of, explanations)
+            if not row.holds:
+                _print_row(errors, row)
+
+        runs = prove(root, faults, profiles=profiles, workers=workers, on_run=show)
     rows = [judge(run, of, explanations) for run in runs]
     idle = [f"not needed in {EXPLANATIONS}: {item}" for item in idle_explanations(runs, of, explanations)]
     _print_matrix(rows, () if only else unjudged, [*missing, *idle])
@@ -120,16 +129,20 @@ def _prove(only: tuple[str, ...], workers: int | None) -> int:
     return EXIT_OK if all(row.holds for row in rows) and not idle and not missing else EXIT_FINDINGS
 
 
+def _print_row(console: Console, row: Row) -> None:
+    red = len(row.named) - len(row.green)
+    counts = f"{len(row.named):>5} {red:>5} {len(row.related):>8} {len(row.unrelated):>10}"
+    line = f"{'ok' if row.holds else 'BAD':<5}{row.fault or f'(none, {row.profile})':<{_WIDTH}} {counts}"
+    console.print(line, style=None if row.holds else "red", markup=False, highlight=False, soft_wrap=True)
+    for trouble in _troubles(row):
+        console.print(f"       {trouble}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _print_matrix(rows: list[Row], unjudged: Sequence[Unjudged], faulty: list[str]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{'':5}{'fault':<{_WIDTH}} named   red  related  unrelated", style="bold")
     for row in rows:
-        red = len(row.named) - len(row.green)
-        counts = f"{len(row.named):>5} {red:>5} {len(row.related):>8} {len(row.unrelated):>10}"
-        line = f"{'ok' if row.holds else 'BAD':<5}{row.fault or f'(none, {row.profile})':<{_WIDTH}} {counts}"
-        console.print(line, style=None if row.holds else "red")
-        for trouble in _troubles(row):
-            console.print(f"       {trouble}", markup=False)
+        _print_row(console, row)
     holding = sum(row.holds for row in rows)
     console.print(f"{holding} of {len(rows)} hold: each named case red, no other")
     for excuse in unjudged:

@@ -66,7 +66,8 @@ def smuggling(
 
 def _check(target: Target, which: str) -> None:
     if target.fixtures.recipient is None and (which == "NEXT" or target.relay is None):
-        raise UsageError(f"{which} {target.name}: a mailbox that it takes mail for is needed (--recipient)")
+        how = "fixtures.recipient in its target file" if which == "NEXT" else "--recipient"
+        raise UsageError(f"{which} {target.name}: a mailbox that it takes mail for is needed ({how})")
 
 
 def _plain(matrix: Matrix) -> dict[str, Any]:

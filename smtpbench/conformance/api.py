@@ -118,7 +118,14 @@ from smtpbench.conformance.deliveries import (
     refused,
     taken,
 )
-from smtpbench.conformance.envelope import instead_of_mail, instead_of_rcpt, mail_with, rcpt_with
+from smtpbench.conformance.envelope import (
+    instead_of_mail,
+    instead_of_rcpt,
+    mail_line,
+    mail_with,
+    rcpt_line,
+    rcpt_with,
+)
 from smtpbench.conformance.exchange import (
     begin_auth,
     challenge_of,
@@ -313,6 +320,7 @@ __all__ = [
     "instead_of_mail",
     "instead_of_rcpt",
     "intact",
+    "mail_line",
     "mail_with",
     "mailed",
     "messages",
@@ -331,6 +339,7 @@ __all__ = [
     "one_message",
     "plain_message",
     "put_off",
+    "rcpt_line",
     "rcpt_with",
     "received_line",
     "refused",

@@ -8,6 +8,16 @@ from smtpbench.conformance.peer import Peer
 _REFUSALS = (4, 5)
 
 
+def mail_line(sender: str, parameters: str = "") -> bytes:
+    """``MAIL FROM:<sender>``, and `parameters` as they stand, be they right or wrong."""
+    return f"MAIL FROM:<{sender}> {parameters}".rstrip().encode()
+
+
+def rcpt_line(recipient: str, parameters: str = "") -> bytes:
+    """``RCPT TO:<recipient>``, and `parameters` as they stand."""
+    return f"RCPT TO:<{recipient}> {parameters}".rstrip().encode()
+
+
 async def instead_of_mail(peer: Peer, line: bytes) -> Answer:
     """The reply to `line` where a MAIL may come, in a session of its own.
 
@@ -38,9 +48,9 @@ async def instead_of_rcpt(peer: Peer, line: bytes, **parameters: str | None) -> 
 
 async def mail_with(peer: Peer, parameters: str) -> Answer:
     """`instead_of_mail` with the fixture's sender and these parameters."""
-    return await instead_of_mail(peer, f"MAIL FROM:<{peer.sender}> {parameters}".encode())
+    return await instead_of_mail(peer, mail_line(peer.sender, parameters))
 
 
 async def rcpt_with(peer: Peer, parameters: str) -> Answer:
     """`instead_of_rcpt` with the fixture's recipient and these parameters. Needs RECIPIENT."""
-    return await instead_of_rcpt(peer, f"RCPT TO:<{peer.recipient}> {parameters}".encode())
+    return await instead_of_rcpt(peer, rcpt_line(peer.recipient, parameters))

@@ -312,8 +312,12 @@ def prove(
     with ProcessPoolExecutor(number, mp_context=context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(_in_worker, root, *job) for job in jobs]
         runs: dict[tuple[str | None, str], Run] = {}
-        for future in as_completed(futures):
-            run = future.result()
-            runs[run.fault, run.profile] = run
-            on_run(run)
+        try:
+            for future in as_completed(futures):
+                run = future.result()
+                runs[run.fault, run.profile] = run
+                on_run(run)
+        except BaseException:  # an interrupt does not wait for the faults that nobody has begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [runs[fault, profile.name] for fault, profile in jobs]

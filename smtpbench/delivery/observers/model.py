@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
-from functools import cached_property
 from typing import Literal, Protocol, Self, TypeVar
 
 FIRST_POLL = 0.01  # seconds; doubled after each look that was in vain …
@@ -64,11 +63,6 @@ class Polling(ABC):
 
     last_poll = LAST_POLL
 
-    @cached_property
-    def _looking(self) -> asyncio.Lock:
-        """Cases fetch side by side; a look is in a thread, with one mailbox and one memory."""
-        return asyncio.Lock()
-
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
@@ -107,8 +101,7 @@ class Polling(ABC):
         deadline = time.monotonic() + within
         interval = FIRST_POLL
         while True:
-            async with self._looking:
-                found = await self._look(marker)
+            found = await self._look(marker)
             remaining = deadline - time.monotonic()
             if len(found) >= at_least or remaining <= 0:
                 return found
