@@ -120,7 +120,7 @@ class OrcptLimited(Picky):
         return "ORCPT is too long" if len(_value(command, "ORCPT")) > 256 else None
 
 
-@fault("envid-refused", "3461-10", "3461-17", "3461-18", "3461-19", "3461-20", "3461-21", "3461-24")
+@fault("envid-refused", "3461-10")
 class EnvidRefused(Picky):
     """MAIL with a long ENVID is answered 501."""
 
