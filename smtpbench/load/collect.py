@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from smtpbench.load.recorder import (
     COUNTS_LENGTH,
     INTENDED,
+    INTENDED_OF,
     LOOP_LAG,
     SCHEDULE_LAG,
     Batch,
@@ -20,7 +22,17 @@ from smtpbench.load.recorder import (
     percentile,
     phase_stats,
 )
-from smtpbench.load.result import PHASES, Generator, LoadResult, Rates, TimelinePoint, Totals
+from smtpbench.load.result import (
+    FAILURES,
+    MISSED,
+    PHASES,
+    Generator,
+    LoadResult,
+    PhaseStats,
+    Rates,
+    TimelinePoint,
+    Totals,
+)
 
 NS = 1_000_000_000
 _BATCH_NS = NS  # a batch is handed over once a second
@@ -31,11 +43,16 @@ LOOP_LAG_MAX_MS = 250.0  # few samples, so only what no busy neighbour explains
 
 @dataclass(slots=True)
 class _Process:
-    """What one engine used so far; `warm_ns` is what passed before the measurement began."""
+    """What one engine used so far; `warm_ns` is what passed before the measurement began.
+
+    `carried` is how many messages were under way or waiting then, `pending` how many are now.
+    """
 
     span_ns: int = 0
     cpu_ns: int = 0
     warm_ns: int = 0
+    carried: int = 0
+    pending: int = 0
     spent: bool = False
 
 
@@ -65,8 +82,10 @@ class Collector:
         """Add what the engine of `process` handed over."""
         state = self._processes.setdefault(process, _Process())
         state.spent = state.spent or batch.spent
+        state.pending = batch.under_way + batch.waiting
         if state.warm_ns < self._warm_up_ns - _BATCH_NS / 2:
             state.warm_ns += batch.span_ns
+            state.carried = state.pending
             self._totals["sessions"] += batch.counters["sessions"]  # they last beyond it
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
@@ -114,24 +133,43 @@ class Collector:
         seconds, totals = self.seconds, self._totals
         result = LoadResult(
             duration_s=round(seconds, 3),
-            totals=Totals(**{name: totals[name] for name in Totals.model_fields}),
+            totals=self._final_totals(),
             rates=Rates(
                 accepted_per_s=_per_second(totals["accepted"], seconds),
                 offered_per_s=_per_second(totals["offered"], seconds),
             ),
-            phases={
-                name: phase_stats(histogram(self._counts[name])) for name in PHASES if name in self._counts
-            },
+            phases={name: self._stats(name) for name in PHASES if name in self._counts},
+            outcomes=self._by_outcome(_ACTUAL),
+            from_intended_start=self._from_plan(),
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
             first_refusal=self._refusal,
             timeline=self._timeline(),
             generator=self._generator(),
         )
-        if INTENDED in self._counts:
-            result.from_intended_start = {"transaction": phase_stats(histogram(self._counts[INTENDED]))}
         result.invalid_reasons = self._audit(result)
         result.valid = not result.invalid_reasons
         return result
+
+    def _final_totals(self) -> Totals:
+        states, totals = self._processes.values(), dict(self._totals)
+        totals["offered"] = totals.get("offered", 0) + sum(state.carried for state in states)
+        totals["unfinished"] = sum(state.pending for state in states)
+        return Totals(**totals)
+
+    def _stats(self, *series: str) -> PhaseStats:
+        """The percentiles over all that is in `series`, of which there is one at least."""
+        counts = [self._counts[name] for name in series if name in self._counts]
+        return phase_stats(histogram(np.sum(counts, axis=0)))
+
+    def _by_outcome(self, series_of: Mapping[str, str]) -> dict[str, PhaseStats]:
+        return {name: self._stats(series) for name, series in series_of.items() if series in self._counts}
+
+    def _from_plan(self) -> dict[str, PhaseStats]:
+        """See LoadResult.from_intended_start."""
+        found = self._by_outcome(_FROM_PLAN)
+        if served := [_FROM_PLAN[name] for name in ("accepted", MISSED) if name in found]:
+            found["transaction"] = self._stats(*served)
+        return found
 
     def _timeline(self) -> list[TimelinePoint]:
         """The whole seconds; the begun one at the end would look like a collapse."""
@@ -158,6 +196,8 @@ class Collector:
     def _audit(self, result: LoadResult) -> list[str]:
         """Why the figures say more about us than about the target, if they do."""
         reasons = []
+        if astray := result.totals.unaccounted:
+            reasons.append(f"{astray:+,} messages are not accounted for: the generator has lost count")
         if not self._totals["accepted"] + sum(self._totals[name] for name in FAILURES):
             reasons.append("no message was sent")
         busiest = max(
@@ -174,7 +214,8 @@ class Collector:
         return reasons
 
 
-FAILURES = ("rejected_4xx", "rejected_5xx", "dropped", "timeouts")
+_ACTUAL = {"accepted": "transaction"} | {name: name for name in FAILURES}
+_FROM_PLAN = {"accepted": INTENDED} | INTENDED_OF
 
 
 def _per_second(count: int, seconds: float) -> float:

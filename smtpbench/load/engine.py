@@ -113,7 +113,7 @@ class Engine:
         self._cpu_ns, self._handed_over = time.thread_time_ns(), clock()
         ticking = asyncio.create_task(self._tick())
         await self._stopping.wait()
-        self._supply.stopped = True
+        self._supply.stopped, stopped_at = True, clock()
         for flow in self._idle:
             _set(flow.over)
         self._idle.clear()
@@ -125,8 +125,14 @@ class Engine:
         ticking.cancel()
         await asyncio.gather(ticking, *self._cancelled(), return_exceptions=True)
         if isinstance(self._supply, Backlog):
-            self._rec.counters["missed"] += len(self._supply.due)
-        self._hand_over()
+            self._miss(self._supply, stopped_at)
+        self._hand_over(ended=True)
+
+    def _miss(self, backlog: Backlog, stopped_at: int) -> None:
+        """Nobody takes any more what waits, nor what a late plan had yet to bring."""
+        self._rec.counters["offered"] += backlog.overdue(stopped_at)
+        while backlog.due:
+            self._rec.miss(max(stopped_at - backlog.due.popleft(), 0))
 
     def _cancelled(self) -> set[asyncio.Task[None]]:
         for task in self._tasks:
@@ -156,16 +162,19 @@ class Engine:
                 self._stopping.set()
 
     def _sweep(self, now: int) -> None:
-        self._flows = {flow for flow in self._flows if not flow.broken}
+        self._flows = {flow for flow in self._flows if not flow.broken or flow.under_way}
         for flow in list(self._flows):
             flow.expire(now - self._deadline_ns)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, ended: bool = False) -> None:
         batch = self._rec.take_batch()
         cpu_ns, now = time.thread_time_ns(), clock()
         batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
+        batch.under_way = sum(flow.under_way for flow in self._flows)
+        batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
+        batch.ended = ended
         batch.spent = self._spent()
         self.batches.append(batch)
 
@@ -186,7 +195,7 @@ class Engine:
             async with self._connecting:
                 flow, _, _ = await open_flow(kind.door, self._rec, partial(self._new_flow, kind.script))
         except SessionError as error:
-            self._charge(error)
+            self._charge(error, started)
             return False
         finally:
             self._opening -= 1
@@ -218,17 +227,19 @@ class Engine:
         else:
             self._idle.append(flow)
 
-    def _charge(self, error: SessionError) -> None:
-        """No session: the message that would have gone over it has failed."""
+    def _charge(self, error: SessionError, started: int) -> None:
+        """No session: the message that would have gone over it has failed, and began with the attempt."""
         self.last_error = str(error)
-        if not self._supply.take():
+        due, now = self._supply.take(), clock()
+        if not due:
             return
         if isinstance(error, Refused):
             self._rec.note_refusal(str(error))
             outcome = "rejected_4xx" if error.code // 100 == 4 else "rejected_5xx"
         else:
             outcome = "timeouts" if isinstance(error, DeadlineExceeded) else "dropped"
-        self._rec.counters[outcome] += 1
+        since_due = now - due if isinstance(self._supply, Backlog) else None
+        self._rec.fail(outcome, now - max(started, due), since_due)
 
     async def _live(self, user: User) -> None:
         pause = BACKOFF_S[0]
@@ -275,7 +286,7 @@ class Engine:
         """Dispatch what is due and come back for the next; a late plan catches up in slices."""
         for _ in range(ARRIVALS_A_TURN):
             if due is None or backlog.stopped:
-                backlog.complete = True
+                backlog.complete, backlog.ahead = True, (due, plan)
                 return
             late = clock() - due
             if late < 0:
@@ -285,6 +296,7 @@ class Engine:
             backlog.due.append(due)
             self._dispatch(backlog)
             due = next(plan, None)
+        backlog.ahead = (due, plan)
         wait = 0 if due is None else max(due - clock(), 0)
         self._loop.call_later(wait / NS, self._arrive, backlog, plan, due)
 

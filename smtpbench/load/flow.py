@@ -86,6 +86,12 @@ class Flow(Connection):
         """Back to replies one by one, to say QUIT."""
         self._on = None
 
+    @property
+    def under_way(self) -> int:
+        """How many messages this session has taken that have no outcome yet."""
+        between = self._on in (None, self._on_idle, self._on_rset)
+        return (not between) + (self._next_due != 0)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a message that was under way; wake whoever waits."""
         self.broken = True
@@ -239,7 +245,7 @@ class Flow(Connection):
 
     def _count(self, outcome: str, now: int) -> None:
         """The message under way failed as `outcome`, a counter of the recorder."""
-        self._rec.counters[outcome] += 1
+        self._rec.fail(outcome, now - self._started, now - self._due if self._timed_from_plan else None)
 
     def _proceed(self) -> None:
         """The next transaction: already written behind the content, or begun now."""

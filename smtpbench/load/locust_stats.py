@@ -13,9 +13,8 @@ import numpy as np
 from locust.stats import RequestStats, StatsEntry, StatsError
 from numpy.typing import NDArray
 
-from smtpbench.load.collect import FAILURES
 from smtpbench.load.recorder import Batch, Sparse, values
-from smtpbench.load.result import PHASES
+from smtpbench.load.result import FAILURES, PHASES
 
 KIND = "SMTP"
 MESSAGE = "transaction"

@@ -17,7 +17,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-from smtpbench.load.result import PHASES, PhaseStats
+from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, PhaseStats
 
 LOWEST_US = 1
 REFUSAL_MAX = 300  # characters kept of the words of a server
@@ -26,10 +26,11 @@ DIGITS = 3
 _SUB_BUCKET_BITS = 11  # 2 * 10**DIGITS values take 11 bits; below 2**11 every µs has a count of its own
 _HALF = 1 << (_SUB_BUCKET_BITS - 1)
 
-INTENDED = "intended"  # transaction measured from when the plan had it due
+INTENDED = "intended"  # an accepted message, measured from when the plan had it due
+INTENDED_OF = {name: f"{INTENDED}_{name}" for name in (*FAILURES, MISSED)}  # … and one that was not
 LOOP_LAG = "loop_lag"
 SCHEDULE_LAG = "schedule_lag"
-SERIES = (*PHASES, INTENDED, LOOP_LAG, SCHEDULE_LAG)
+SERIES = (*PHASES, *FAILURES, INTENDED, *INTENDED_OF.values(), LOOP_LAG, SCHEDULE_LAG)
 
 Counts = NDArray[np.int64]
 Append = Callable[[int], None]
@@ -80,6 +81,9 @@ class Batch:
     span_ns: int = 0
     cpu_ns: int = 0  # of the loop thread, all recording included
     sessions_open: int = 0
+    under_way: int = 0  # messages that a session took and that have no outcome yet
+    waiting: int = 0  # arrivals that wait for a session
+    ended: bool = False  # the engine's last batch
     spent: bool = False  # the workload has no more messages and none is under way
     series: dict[str, Sparse] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -88,8 +92,7 @@ class Batch:
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts only, as msgpack and JSON take them."""
-        names = ("span_ns", "cpu_ns", "sessions_open", "spent", "counters", "refusal")
-        plain = {name: getattr(self, name) for name in names}
+        plain = {name: getattr(self, name) for name in _AS_THEY_ARE}
         plain["series"] = {
             name: [sparse.positions.tolist(), sparse.counts.tolist()] for name, sparse in self.series.items()
         }
@@ -107,16 +110,9 @@ class Batch:
         return cls(**{**plain, "series": series, "replies": replies})
 
 
-COUNTERS = (
-    "sessions",
-    "accepted",
-    "rejected_4xx",
-    "rejected_5xx",
-    "dropped",
-    "timeouts",
-    "offered",
-    "missed",
-)
+_AS_THEY_ARE = tuple(name for name in Batch.__slots__ if name not in ("series", "replies"))
+
+COUNTERS = ("sessions", *OUTCOMES, "offered", MISSED)
 
 
 class Recorder:
@@ -151,6 +147,18 @@ class Recorder:
             setattr(self, name, self._raw[name].append)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.refusal = ""
+
+    def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
+        """A message failed as `outcome`, so long after it began and (open workloads) after it was due."""
+        self.counters[outcome] += 1
+        self._raw[outcome].append(took_ns // 1000)
+        if since_due_ns is not None:
+            self._raw[INTENDED_OF[outcome]].append(since_due_ns // 1000)
+
+    def miss(self, waited_ns: int) -> None:
+        """An arrival has waited so long for a session that it never gets."""
+        self.counters[MISSED] += 1
+        self._raw[INTENDED_OF[MISSED]].append(waited_ns // 1000)
 
     def note_refusal(self, text: str) -> None:
         """Keep what a server said when it refused a message, if it is the first time."""

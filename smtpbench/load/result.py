@@ -12,6 +12,9 @@ PHASES = (
     "connect", "tls", "banner", "ehlo", "starttls", "auth",
     "mail", "rcpt", "data", "body", "transaction", "session",
 )  # fmt: skip
+FAILURES = ("rejected_4xx", "rejected_5xx", "dropped", "timeouts")
+OUTCOMES = ("accepted", *FAILURES)
+MISSED = "missed"
 
 
 class _Model(BaseModel):
@@ -31,15 +34,28 @@ class PhaseStats(_Model):
 
 
 class Totals(_Model):
-    """What became of the sessions and messages."""
+    """What became of the sessions and messages.
+
+    ``offered = accepted + rejected_4xx + rejected_5xx + dropped + timeouts + missed + unfinished``; where
+    these differ, the run is not valid. In a run with a warm-up, what was under way or waiting at the
+    end of it has been offered, too.
+    """
 
     sessions: int = 0
+    offered: int = 0  # messages that were due
     accepted: int = 0
     rejected_4xx: int = 0
     rejected_5xx: int = 0
     dropped: int = 0
     timeouts: int = 0
     missed: int = 0  # arrivals of an open workload that were still waiting for a session at the end
+    unfinished: int = 0  # under way or waiting in a process that went away before its last word
+
+    @property
+    def unaccounted(self) -> int:
+        """Messages offered that are in none of the other counts: 0, or we have lost count."""
+        ends = (*OUTCOMES, MISSED, "unfinished")
+        return self.offered - sum(int(getattr(self, name)) for name in ends)
 
 
 class Rates(_Model):
@@ -81,7 +97,15 @@ class ThresholdResult(_Model):
 
 
 class LoadResult(_Model):
-    """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``)."""
+    """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``).
+
+    `outcomes` has each message's time from its actual start to its outcome, a histogram for each outcome;
+    a message that got no session begins with the attempt to open one. `from_intended_start` has
+    the same from when the arrival plan had the message due, and ``missed``: how long the arrivals that
+    never got a session had waited when the run ended, which is the least that they would have
+    taken. ``transaction`` there is the accepted and the missed ones together: without these an overload
+    would look the better the worse it is. A closed workload has no plan, and nothing in there.
+    """
 
     schema_: str = Field(default=SCHEMA, alias="schema")
     smtpbench: str = ""
@@ -94,6 +118,7 @@ class LoadResult(_Model):
     totals: Totals = Totals()
     rates: Rates = Rates()
     phases: dict[str, PhaseStats] = {}
+    outcomes: dict[str, PhaseStats] = {}
     from_intended_start: dict[str, PhaseStats] = {}
     thresholds: list[ThresholdResult] = []
     replies: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from smtpbench.load.recorder import Recorder
 
@@ -43,6 +44,7 @@ class Backlog:
         self.due: deque[int] = deque()
         self.stopped = False
         self.complete = False  # the plan has no more arrivals
+        self.ahead: tuple[int | None, Iterator[int]] = (None, iter(()))  # what the plan has next, and then
 
     @property
     def spent(self) -> bool:
@@ -52,6 +54,15 @@ class Backlog:
     def take(self) -> int:
         """When the oldest waiting message was due (`perf_counter_ns`), or 0 if none waits."""
         return self.due.popleft() if self.due and not self.stopped else 0
+
+    def overdue(self, now: int) -> int:
+        """Let all wait that the plan had due before `now`, and tell how many: a late plan loses none."""
+        (due, plan), before = self.ahead, len(self.due)
+        while due is not None and due <= now:
+            self.due.append(due)
+            due = next(plan, None)
+        self.ahead = (due, plan)
+        return len(self.due) - before
 
     def give_back(self, due: int) -> None:
         """Put one back in front."""

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Literal
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
-from smtpbench.load.result import PHASES, LoadResult, PhaseStats
+from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
 from smtpbench.report.model import Run
 from smtpbench.report.text import number
 
@@ -154,6 +154,42 @@ def phases(result: LoadResult) -> list[tuple[str, PhaseStats]]:
     return [
         (name, result.phases[name]) for name in names if name in result.phases and result.phases[name].count
     ]
+
+
+OUTCOME_NAMES = dict(
+    zip((*OUTCOMES, MISSED), ("accepted", "4yz", "5yz", "dropped", "timed out", "missed"), strict=True)
+)
+"""What became of a message, for people."""
+
+NO_PLAN = (
+    "A closed workload: each message is due when its user is ready for it, so there is no intended start "
+    "to measure from. A slow target slows its own load down; give a rate to see what waiting costs."
+)
+MISSED_MEANS = "missed: no session became free in time; how long they had waited at the end of the run"
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """The messages with one outcome: their times from the actual start and from the intended one."""
+
+    name: str
+    actual: PhaseStats
+    intended: PhaseStats
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return max(self.actual.count, self.intended.count)
+
+
+def outcomes(result: LoadResult) -> list[OutcomeRow]:
+    """What became of the messages, a row for each outcome that there was."""
+    none = PhaseStats()
+    rows = [
+        OutcomeRow(shown, result.outcomes.get(name, none), result.from_intended_start.get(name, none))
+        for name, shown in OUTCOME_NAMES.items()
+    ]
+    return [row for row in rows if row.count]
 
 
 def _plural(count: int, noun: str) -> str:

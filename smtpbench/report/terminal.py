@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
-from smtpbench.load.result import LoadResult
+from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
 from smtpbench.report import digest
 from smtpbench.report.model import Result, Run
@@ -126,7 +126,44 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     ]
     if digest.phases(result):
         parts += [Text(), _phase_table(result)]
-    return parts
+    return parts + _outcomes(result)
+
+
+def _outcomes(result: LoadResult) -> list[RenderableType]:
+    """Each outcome from both starts; where there is no plan, a table only if not all were accepted."""
+    rows = digest.outcomes(result)
+    if not rows:
+        return []
+    planned = bool(result.from_intended_start)
+    parts: list[RenderableType] = []
+    if planned or [row.name for row in rows] != ["accepted"]:
+        parts += [Text(), _outcome_table(rows, planned=planned)]
+    if any(row.name == "missed" for row in rows):
+        parts.append(Text(digest.MISSED_MEANS, "dim"))
+    return parts if planned else [*parts, Text(), Text(digest.NO_PLAN, "dim")]
+
+
+_SIDE_BY_SIDE = {"p50": "p50_ms", "p99": "p99_ms", "p99.9": "p999_ms", "max": "max_ms"}
+
+
+def _outcome_table(rows: list[digest.OutcomeRow], *, planned: bool) -> Table:
+    """Actual start on the left, intended start on the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("outcome")
+    table.add_column("count", justify="right")
+    for side in ("actual", "intended") if planned else ("actual",):
+        for name in _SIDE_BY_SIDE:
+            table.add_column(f"{side}\n{name}" if planned else name, justify="right")
+    for row in rows:
+        cells = [_cells(row.actual), _cells(row.intended)] if planned else [_cells(row.actual)]
+        table.add_row(row.name, number(row.count), *(cell for side in cells for cell in side))
+    return table
+
+
+def _cells(stats: PhaseStats) -> list[str]:
+    if not stats.count:
+        return ["–"] * len(_SIDE_BY_SIDE)
+    return [milliseconds(getattr(stats, field)) for field in _SIDE_BY_SIDE.values()]
 
 
 def _thresholds(result: LoadResult) -> list[RenderableType]:

@@ -90,3 +90,59 @@ def test_the_warm_up_is_left_out_but_for_the_sessions_that_outlive_it() -> None:
     assert result.valid
     collector.add("b", batch(accepted=1000))
     assert collector.result().totals.accepted == 15
+
+
+def in_flight(offered: int, *, accepted: int = 0, under_way: int = 0, waiting: int = 0) -> Batch:
+    made = batch()
+    made.counters |= {"offered": offered, "accepted": accepted}
+    made.under_way, made.waiting = under_way, waiting
+    return made
+
+
+def test_what_a_lost_worker_had_under_way_is_unfinished() -> None:
+    collector = Collector()
+    collector.add("lost", in_flight(10, accepted=4, under_way=2, waiting=4))
+    collector.add("kept", in_flight(10, accepted=9, under_way=1))
+    collector.add("kept", in_flight(5, accepted=6))
+    totals = collector.result().totals
+    assert (totals.offered, totals.accepted, totals.unfinished, totals.unaccounted) == (25, 19, 6, 0)
+
+
+def test_what_a_warm_up_left_under_way_is_offered() -> None:
+    collector = Collector(warm_up=2.0)
+    collector.add("a", in_flight(100, accepted=90, under_way=3, waiting=7))
+    collector.add("a", in_flight(100, accepted=99, under_way=4, waiting=7))
+    collector.add("a", in_flight(10, accepted=21))
+    totals = collector.result().totals
+    assert (totals.offered, totals.accepted, totals.unaccounted) == (21, 21, 0)
+
+
+@pytest.mark.parametrize("offered", [9, 11])
+def test_a_generator_that_has_lost_count_is_not_believed(offered: int) -> None:
+    collector = Collector()
+    collector.add("a", in_flight(offered, accepted=10))
+    assert f"{offered - 10:+d} messages are not accounted for" in collector.result().invalid_reasons[0]
+
+
+def test_arrivals_that_were_missed_stay_in_the_view_from_the_intended_start() -> None:
+    recorder, collector = Recorder(), Collector()
+    for _ in range(90):
+        recorder.transaction(1000)
+        recorder.intended(2000)
+        recorder.counters["accepted"] += 1
+    for _ in range(10):
+        recorder.miss(5_000_000_000)
+    recorder.fail("rejected_5xx", 3_000_000, 4_000_000)
+    recorder.counters["offered"] = 101
+    made = recorder.take_batch()
+    made.span_ns = SECOND
+    collector.add("a", made)
+    result = collector.result()
+    planned = result.from_intended_start
+    assert {name: stats.count for name, stats in planned.items()} == {
+        "accepted": 90, "rejected_5xx": 1, "missed": 10, "transaction": 100,
+    }  # fmt: skip
+    assert planned["accepted"].p99_ms == pytest.approx(2, rel=0.001)
+    assert planned["transaction"].p99_ms == planned["missed"].p50_ms == pytest.approx(5000, rel=0.001)
+    assert result.outcomes["rejected_5xx"].max_ms == pytest.approx(3, rel=0.001)
+    assert result.outcomes["accepted"] == result.phases["transaction"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import trustme
 
 from smtpbench.load.collect import Collector
 from smtpbench.load.engine import Engine
-from smtpbench.load.result import LoadResult
+from smtpbench.load.result import OUTCOMES, LoadResult, PhaseStats
 from smtpbench.load.setup import make_engine, make_plan
 from smtpbench.load.workload import Workload
 from smtpbench.server import Server as ReferenceServer
@@ -40,10 +41,16 @@ async def finish(engine: Engine) -> LoadResult:
     finally:
         engine.stop()
     collector = Collector()
-    assert engine.batches[-1].sessions_open == 0
+    last = engine.batches[-1]
+    assert (last.sessions_open, last.under_way, last.waiting, last.ended) == (0, 0, 0, True)
     for batch in engine.batches:
         collector.add("test", batch)
-    return collector.result()
+    result = collector.result()
+    assert result.totals.unaccounted == 0
+    for outcome in OUTCOMES:
+        stats = result.outcomes.get(outcome, PhaseStats())
+        assert stats.count == getattr(result.totals, outcome)
+    return result
 
 
 @pytest.mark.parametrize("chop", [False, True])
@@ -233,6 +240,9 @@ async def test_arrivals_that_found_no_session_in_time_are_missed(running: Runnin
         engine.start_arrivals(iter([0.0] * 100))
         result = await finish(engine)
     assert (result.totals.timeouts, result.totals.missed) == (1, 99)
+    assert result.from_intended_start["missed"].count == 99
+    assert result.from_intended_start["transaction"].count == 99  # none was accepted; those that waited stay
+    assert result.from_intended_start["timeouts"].p50_ms >= 500
     assert result.rates.offered_per_s * result.duration_s == pytest.approx(100, abs=1)
 
 
@@ -341,3 +351,48 @@ async def test_an_endpoint_with_the_tls_asked_for_is_preferred(running: Running)
         )
         result = await run(two, users=1, messages=1, tls="none")
     assert result.totals.accepted == len(server.contents) == 1
+
+
+async def test_each_outcome_has_a_histogram_of_its_own(running: Running) -> None:
+    def answer(number: int) -> bytes:
+        return {2: b"451 later\r\n", 3: b"550 never\r\n", 4: HANG_UP, 5: SILENCE}.get(number, b"250 ok\r\n")
+
+    async with running(Script(after_content=answer), timeouts=Timeouts(connect=1, reply=0.5)) as (_, target):
+        result = await run(
+            target, rate=20.0, arrivals="constant", messages=7, max_sessions=1, pipelining=False
+        )
+    assert {name: stats.count for name, stats in result.outcomes.items()} == {
+        "accepted": 3, "rejected_4xx": 1, "rejected_5xx": 1, "dropped": 1, "timeouts": 1,
+    }  # fmt: skip
+    assert result.outcomes["timeouts"].p50_ms >= 500 > result.outcomes["accepted"].max_ms
+    planned = result.from_intended_start
+    assert {name: stats.count for name, stats in planned.items()} == {
+        **{name: stats.count for name, stats in result.outcomes.items()}, "transaction": 3,
+    }  # fmt: skip
+    for name, stats in result.outcomes.items():
+        assert planned[name].max_ms >= stats.max_ms
+
+
+async def test_a_closed_workload_has_no_intended_start(running: Running) -> None:
+    async with running() as (_, target):
+        result = await run(target, users=1, messages=3)
+    assert result.from_intended_start == {}
+
+
+async def test_what_a_late_plan_had_yet_to_bring_is_missed(running: Running) -> None:
+    """A generator that is behind its plan when the run ends owes an account of what it had not begun."""
+    holder: list[Engine] = []
+
+    def plan() -> Iterator[float]:
+        yield 0.0
+        holder[0].stop()  # from within: all that follows is due and has not been looked at
+        yield from [0.0] * 1000
+        yield 3600.0
+
+    async with running() as (_, target):
+        engine = make_engine(target, Workload(rate=1.0))
+        holder.append(engine)
+        engine.start_arrivals(plan())
+        result = await finish(engine)
+    assert result.totals.offered == 1001
+    assert result.totals.missed >= 1000

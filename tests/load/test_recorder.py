@@ -77,8 +77,10 @@ def test_a_batch_survives_json() -> None:
     recorder.reply(220)
     batch = recorder.take_batch()
     batch.span_ns, batch.cpu_ns, batch.spent = 1, 2, True
+    batch.under_way, batch.waiting, batch.ended = 3, 4, True
     again = Batch.from_plain(json.loads(json.dumps(batch.to_plain())))
     assert again.to_plain() == batch.to_plain()
+    assert (again.under_way, again.waiting, again.ended) == (3, 4, True)
 
 
 def test_phase_stats_are_in_ms_and_carry_the_histogram() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import UsageError
-from smtpbench.load.result import LoadResult, ThresholdResult, Totals
+from smtpbench.load.result import LoadResult, PhaseStats, ThresholdResult, Totals
 from smtpbench.report import Run, render_html, render_json, render_junit, render_markdown
 from smtpbench.report.terminal import SUMMARY_WIDTH, render_summary_text
 
@@ -237,3 +237,35 @@ def test_terminal_summary_is_plain_and_narrow(run: Run) -> None:
     assert "✗ fail 2" in summary
     assert "1  not offered: CHUNKING" in summary
     assert re.search(r"^transaction +5,000 ", summary, re.MULTILINE)
+
+
+def forms(load: LoadResult) -> tuple[str, str, str]:
+    return render_html(load), render_markdown(load), render_summary_text(load)
+
+
+def test_the_actual_and_the_intended_start_are_side_by_side(load: LoadResult) -> None:
+    load.outcomes = {"accepted": stats_of(5000, 1.5), "timeouts": stats_of(3, 2000)}
+    load.from_intended_start = {"accepted": stats_of(5000, 45), "missed": stats_of(7, 12_000)}
+    load.from_intended_start["transaction"] = stats_of(5007, 46)
+    load.totals.missed = 7
+    page, markdown, summary = forms(load)
+    assert "from the intended start" in page
+    assert "| accepted | 5,000 | 1.50 ms | 1.50 ms | 1.50 ms | 1.50 ms | 45.0 ms |" in markdown
+    assert "| missed | 7 | – | – | – | – | 12.00 s |" in markdown
+    assert ["accepted", "5,000", "1.50", "ms", "1.50", "ms", "1.50", "ms", "1.50", "ms", "45.0", "ms"] in [
+        line.split()[:12] for line in summary.splitlines()
+    ]
+    for text in (page, markdown, summary):
+        assert "how long they had waited" in " ".join(text.split())
+        assert "no intended start" not in " ".join(text.split())
+
+
+def test_a_closed_workload_says_that_there_is_no_intended_start(load: LoadResult) -> None:
+    load.outcomes = {"accepted": stats_of(5000, 1.5)}
+    for text in forms(load):
+        assert "there is no intended start" in " ".join(text.split())
+        assert "from the intended start" not in text
+
+
+def stats_of(count: int, ms: float) -> PhaseStats:
+    return PhaseStats(count=count, p50_ms=ms, p90_ms=ms, p99_ms=ms, p999_ms=ms, max_ms=ms)
