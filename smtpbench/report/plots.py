@@ -1,54 +1,20 @@
-"""The plots of the HTML report: inline SVG that takes its colours from the page, light or dark.
-
-Matplotlib draws with stand-in colours, which become CSS variables afterwards. The output depends on the
-data alone: no date, no random identifier.
-"""
+"""The plots of a load run in the HTML report: latency by percentile, and what happened over time."""
 
 from __future__ import annotations
 
 import binascii
-import io
-import re
 import zlib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib as mpl
 from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
 from hdrh.histogram import HdrHistogram
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult, PhaseStats
-
-INK, GRID = "#010101", "#020202"
-SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305")
-_VARIABLES = {INK: "var(--muted)", GRID: "var(--line)"}
-_VARIABLES |= {color: f"var(--series-{number})" for number, color in enumerate(SERIES, start=1)}
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.9,
-}
+from smtpbench.report.drawing import SERIES, drawing, latency_tick, legend_above, svg_of
 
 _PERCENTILES = {1: "0 %", 2: "50 %", 10: "90 %", 100: "99 %"}
 _PERCENTILES |= {10**nines: f"99.{'9' * (nines - 2)} %" for nines in range(3, 8)}
@@ -66,15 +32,14 @@ def latency_plot(result: LoadResult) -> str:
     if not curves:
         return ""
     deepest = max(histogram.get_total_count() for _, histogram in curves)
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": "latency"}):
-        figure = Figure(figsize=(12, 4.3), layout="constrained")
+    with drawing("latency", 12, 4.3) as figure:
         axes = figure.add_subplot()
         for (name, histogram), color in zip(curves, SERIES, strict=False):
             axes.plot(*_spectrum(histogram), color=color, label=name)
         _nines_axis(axes, deepest)
         _latency_axis(axes)
-        _legend_above(axes)
-        return _svg(figure, "Latency by percentile")
+        legend_above(axes)
+        return svg_of(figure, "Latency by percentile")
 
 
 def timeline_plot(result: LoadResult) -> str:
@@ -83,8 +48,7 @@ def timeline_plot(result: LoadResult) -> str:
     if len(points) < 2:
         return ""
     at = [point.t_s for point in points]
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": "timeline"}):
-        figure = Figure(figsize=(12, 5), layout="constrained")
+    with drawing("timeline", 12, 5) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         accepted = [point.accepted for point in points]
         upper.fill_between(at, accepted, color=SERIES[0], alpha=0.18, linewidth=0)
@@ -95,13 +59,13 @@ def timeline_plot(result: LoadResult) -> str:
         lower.plot(at, [point.p99_ms for point in points], color=SERIES[1], label="p99")
         lower.plot(at, [point.p50_ms for point in points], color=SERIES[0], label="p50")
         lower.set_title("transaction latency in each second", loc="left")
-        _legend_above(lower, loc="lower right")
+        legend_above(lower, loc="lower right")
         lower.set_ylim(bottom=0)
-        lower.yaxis.set_major_formatter(FuncFormatter(_tick))
+        lower.yaxis.set_major_formatter(FuncFormatter(latency_tick))
         lower.set_xlabel("seconds from the start")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         lower.margins(x=0.01)
-        return _svg(figure, "Throughput and latency over time")
+        return svg_of(figure, "Throughput and latency over time")
 
 
 def _spectrum_series(result: LoadResult) -> Iterable[tuple[str, PhaseStats]]:
@@ -154,40 +118,8 @@ def _nines_axis(axes: Axes, deepest: int) -> None:
     axes.set_xlabel("percentile")
 
 
-def _legend_above(axes: Axes, loc: Literal["lower left", "lower right"] = "lower left") -> None:
-    corner = (0.0 if loc.endswith("left") else 1.0, 1.0)
-    axes.legend(loc=loc, bbox_to_anchor=corner, ncols=len(SERIES), labelcolor=INK, borderaxespad=0.2)
-
-
-def _tick(value: float, _position: int | None) -> str:
-    if value >= 1000:
-        return f"{value / 1000:g} s"
-    return f"{value:g} ms" if value >= 1 or value == 0 else f"{value * 1000:g} µs"
-
-
 def _latency_axis(axes: Axes) -> None:
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(latency_tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
-
-
-_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-_UNUSED_ID = re.compile(
-    r' id="(?:figure|axes|patch|line2d|matplotlib|text|xtick|ytick|legend|FillBetween)[^"]*"'
-)
-
-
-def _svg(figure: Figure, label: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(
-        r' id="(?:figure|axes|patch|line2d|matplotlib|text|xtick|ytick|legend|FillBetween)[^"]*"', "", svg
-    )
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, variable)
-    svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px var(--sans)", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
