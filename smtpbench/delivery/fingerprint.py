@@ -1,0 +1,88 @@
+"""What is the same message and what is not: identifiers, and digests that a faithful relay does not change.
+
+An identifier is eight hex digits for the run, a hyphen and nine for the message. A message has it in its
+Message-ID and in its body, once at least in each. `digest` is of the body, less what a mailbox or a relay may
+change without touching what was said:
+
+- header fields: relays add trace fields above and may complete others below, so the header is not judged;
+- line ends: CRLF where a server stores LF, and empty lines at the end (an mbox puts one there);
+- ``>`` before ``From `` at the beginning of a line, which an mbox needs;
+- the identifier itself, so that all messages made from one content have one digest.
+
+`decoded_digest` is of what the MIME parts hold once their transfer encoding is undone, with their types. A
+body whose `digest` differs while its `decoded_digest` does not was *transformed* (8bit to quoted-printable,
+say: RFC 6152 §3, RFC 2045 §6); where both differ it is *corrupted*.
+"""
+
+from __future__ import annotations
+
+import email
+import hashlib
+import re
+
+IDENTIFIER = rb"[0-9a-f]{8}-[0-9a-f]{9}"
+RUN_DIGITS = 8
+_NUMBER_DIGITS = 9
+DIGEST_SIZE = 16  # octets of SHA-256 that are kept: against chance, not against an enemy
+
+_MASK = b"0" * RUN_DIGITS + b"-" + b"0" * _NUMBER_DIGITS
+_ANY = re.compile(rb"(?<![0-9A-Za-z-])" + IDENTIFIER + rb"(?![0-9A-Za-z-])")
+_MESSAGE_ID = re.compile(rb"^Message-ID:\s*<?(" + IDENTIFIER + rb")@", re.IGNORECASE | re.MULTILINE)
+_END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
+_QUOTED_FROM = re.compile(rb"^>+(?=From )", re.MULTILINE)
+
+
+def make_identifier(run: bytes, number: int) -> bytes:
+    """The identifier of message `number` of `run`."""
+    return b"%s-%09x" % (run, number)
+
+
+def number_of(identifier: bytes) -> int:
+    """The number in an identifier."""
+    return int(identifier[RUN_DIGITS + 1 :], 16)
+
+
+def split(content: bytes) -> tuple[bytes, bytes]:
+    """The header, without the empty line, and the body of a message with either line end."""
+    end = _END_OF_HEADER.search(content)
+    return (content, b"") if end is None else (content[: end.start()], content[end.end() :])
+
+
+def header_identifier(header: bytes) -> bytes:
+    """The identifier in the Message-ID, or b"" if that is not one of ours."""
+    found = _MESSAGE_ID.search(header)
+    return found[1] if found else b""
+
+
+def identifiers(octets: bytes) -> list[bytes]:
+    """All that looks like an identifier, in order, each once."""
+    return list(dict.fromkeys(_ANY.findall(octets)))
+
+
+def digest(body: bytes, identifier: bytes) -> bytes:
+    """The digest of a body, in the form that survives a faithful relay (see above)."""
+    return _hash(_canonical(body).replace(identifier, _MASK) if identifier else _canonical(body))
+
+
+def decoded_digest(content: bytes, identifier: bytes) -> bytes:
+    """The digest of the types and the decoded octets of all MIME parts of a message that hold no others."""
+    parts = []
+    for part in email.message_from_bytes(content).walk():
+        if not part.is_multipart():
+            payload = part.get_payload(decode=True)
+            octets = payload if isinstance(payload, bytes) else b""
+            parts.append(part.get_content_type().encode("ascii", "replace") + b"\n" + _canonical(octets))
+    whole = b"\0".join(parts)
+    return _hash(whole.replace(identifier, _MASK) if identifier else whole)
+
+
+def _canonical(body: bytes) -> bytes:
+    if b"\r\n" in body:
+        body = body.replace(b"\r\n", b"\n")
+    if b">From " in body:
+        body = _QUOTED_FROM.sub(b"", body)
+    return body.rstrip(b"\n")
+
+
+def _hash(octets: bytes) -> bytes:
+    return hashlib.sha256(octets).digest()[:DIGEST_SIZE]
