@@ -7,6 +7,7 @@ import pytest
 
 from smtpbench.cli import COMMANDS
 from smtpbench.conformance.result import Verdict
+from smtpbench.load.scenario import workload_of
 from smtpbench.load.thresholds import parse_threshold
 from smtpbench.target import Endpoint, Role, Target, load_toml
 
@@ -19,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def example(tmp_path: Path) -> Target:
-    (block,) = blocks("toml")
+    block = next(block for block in blocks("toml") if "[endpoints" in block)
     file = tmp_path / "target.toml"
     file.write_text(block)
     return load_toml(file)
@@ -34,6 +35,13 @@ def test_the_target_file_is_valid_and_names_every_part(example: Target) -> None:
 def test_the_target_file_names_every_key(example: Target, part: str) -> None:
     model = getattr(example, part)
     assert model.model_fields_set == set(type(model).model_fields)
+
+
+def test_the_load_scenario_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.toml"
+    file.write_text(next(block for block in blocks("toml") if "[[traffic]]" in block))
+    workload = workload_of(file)
+    assert [one.endpoint for one in workload.traffic] == [Role.MX, Role.SUBMISSION]
 
 
 def test_the_command_table_is_complete() -> None:

@@ -22,8 +22,9 @@ from smtpbench.lab.options import TargetOptions
 from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import Progress, run_load, run_worker
+from smtpbench.load.scenario import is_toml, read_scenario
 from smtpbench.load.thresholds import parse_threshold, useless
-from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, parse_duration, with_users
+from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
 from smtpbench.report import render_terminal, write_outputs
 
 DEFAULT_USERS = 10
@@ -46,7 +47,8 @@ def _processes(text: str, metavar: str | None = None) -> Any:
 
 
 ScenarioOpt = Annotated[
-    Path | None, _workload("A Locust file with an SmtpUser; options go on top of it.", "FILE")
+    Path | None,
+    _workload("A TOML file, or a Locust file with an SmtpUser; options go on top of it.", "FILE"),
 ]
 UsersOpt = Annotated[
     int | None,
@@ -90,6 +92,13 @@ SizeOpt = Annotated[
     ),
 ]  # fmt: skip
 RecipientsOpt = Annotated[str | None, _workload("Recipients a message, such as 2 or uniform:1-10 (1).", "N")]
+IdleOpt = Annotated[
+    str | None,
+    _workload("How long a session lies idle after each message, such as exponential:2s (0).", "TIME"),
+]
+ThinkTimeOpt = Annotated[
+    str | None, _workload("Pause of a user after each message, in a session and between two (0).", "TIME")
+]
 TlsOpt = Annotated[TlsMode | None, _workload("How TLS begins (as the target says).")]
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
@@ -120,6 +129,8 @@ def load(
     messages_per_session: PerSessionOpt = None,
     message_size: SizeOpt = None,
     recipients: RecipientsOpt = None,
+    idle: IdleOpt = None,
+    think_time: ThinkTimeOpt = None,
     tls: TlsOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     processes: ProcessesOpt = 1,
@@ -149,7 +160,7 @@ def load(
         users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
         messages=messages, pipelining=pipelining, chunking=chunking,
         messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
-        tls=tls and tls.value,
+        idle=idle, think_time=think_time, tls=tls and tls.value,
     )  # fmt: skip
     with open_target(target, options) as opened, load_progress(quiet=outputs.quiet) as show, interruptible():
         result = run_load(
@@ -172,9 +183,12 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     fields = {name: value for name, value in given.items() if value is not None}
     if run_time is not None:
         fields["run_time"] = parse_duration(run_time)
-    if scenario is None:
-        fields = with_users(fields, DEFAULT_USERS)
-        make_workload(**fields)  # to find mistakes before the target is started
+    if scenario is not None and is_toml(scenario):
+        fields = overlay(read_scenario(scenario), fields)
+    elif scenario is not None:
+        return fields
+    fields = with_users(fields, DEFAULT_USERS)
+    make_workload(**fields)  # to find mistakes before the target is started
     return fields
 
 

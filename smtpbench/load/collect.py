@@ -74,6 +74,7 @@ class Collector:
         self._counts: dict[str, Counts] = {}
         self._totals: Counter[str] = Counter()
         self._replies: Counter[int] = Counter()
+        self._traffic: Counter[str] = Counter()
         self._refusal = ""
         self._processes: dict[str, _Process] = {}
         self._seconds: dict[int, _Second] = {}
@@ -87,6 +88,7 @@ class Collector:
             state.warm_ns += batch.span_ns
             state.carried = state.pending
             self._totals["sessions"] += batch.counters["sessions"]  # they last beyond it
+            self._traffic.update(batch.traffic)
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
@@ -95,6 +97,7 @@ class Collector:
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
         self._replies.update(batch.replies)
+        self._traffic.update(batch.traffic)
         self._refusal = self._refusal or batch.refusal
         for name, sparse in batch.series.items():
             counts = self._counts.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))
@@ -141,6 +144,7 @@ class Collector:
             phases={name: self._stats(name) for name in PHASES if name in self._counts},
             outcomes=self._by_outcome(_ACTUAL),
             from_intended_start=self._from_plan(),
+            traffic={name: self._traffic[name] for name in sorted(self._traffic)},
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
             first_refusal=self._refusal,
             timeline=self._timeline(),

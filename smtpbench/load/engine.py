@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,19 +18,19 @@ import uvloop
 
 from smtpbench.errors import DeadlineExceeded, SessionError
 from smtpbench.load.flow import Flow
-from smtpbench.load.kinds import Pick
+from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.opening import GOODBYE_S, Refused, close_flow, open_flow
+from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
-from smtpbench.load.script import Script
 from smtpbench.load.supply import Backlog, Budget
+from smtpbench.wire.ehlo import Extensions
 
 TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often
 TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
 BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
 ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
-CATCH_UP_S = 0.001  # until the end of a plan that is late is looked for again
 NS = 1_000_000_000
 
 
@@ -46,12 +46,12 @@ class Engine:
     """Runs sessions, each of the kind that `pick` gives for it.
 
     `deadline_s` is how long a reply may take. The supply decides the model: a `Budget` is for users, a
-    `Backlog` for arrivals.
+    `Backlog` for arrivals. `think` gives the pause of a user between two sessions, in seconds.
     """
 
     def __init__(
-        self, pick: Pick, supply: Budget | Backlog, recorder: Recorder,
-        *, deadline_s: float, max_sessions: int = 1000,
+        self, pick: Callable[[], Kind], supply: Budget | Backlog, recorder: Recorder,
+        *, deadline_s: float, max_sessions: int = 1000, think: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
         self.batches: deque[Batch] = deque()
         self.finished = False  # the thread is done and the last batch is there
@@ -60,6 +60,7 @@ class Engine:
         self._deadline_ns = int(deadline_s * NS)
         self._drain_s = deadline_s + 2 * GOODBYE_S
         self._max_sessions = max_sessions
+        self._think = think
         self._loop = uvloop.new_event_loop()
         self._stopping = asyncio.Event()
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
@@ -69,6 +70,7 @@ class Engine:
         self._opening = 0
         self._sessions = 0
         self._over = False
+        self._traffic: Counter[str] = Counter()  # sessions by kind, since the last batch
 
     # --- control side: any thread ---
 
@@ -114,6 +116,7 @@ class Engine:
         ticking = asyncio.create_task(self._tick())
         await self._stopping.wait()
         self._supply.stopped, stopped_at = True, clock()
+        self._wake(*self._flows)
         for flow in self._idle:
             _set(flow.over)
         self._idle.clear()
@@ -158,8 +161,16 @@ class Engine:
                 self._hand_over()
             else:
                 self._rec.fold()
+            if self._supply.spent:
+                self._wake(*self._flows)
             if self._spent():
                 self._stopping.set()
+
+    def _wake(self, *flows: Flow) -> None:
+        """End the pauses of sessions for which there is nothing to wait."""
+        for flow in flows:
+            if isinstance(flow, PacedFlow):
+                flow.wake()
 
     def _sweep(self, now: int) -> None:
         self._flows = {flow for flow in self._flows if not flow.broken or flow.under_way}
@@ -172,6 +183,7 @@ class Engine:
         batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
+        batch.traffic, self._traffic = dict(self._traffic), Counter()
         batch.under_way = sum(flow.under_way for flow in self._flows)
         batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
         batch.ended = ended
@@ -193,7 +205,9 @@ class Engine:
         started, kind = clock(), self._pick()
         try:
             async with self._connecting:
-                flow, _, _ = await open_flow(kind.door, self._rec, partial(self._new_flow, kind.script))
+                flow, _, extensions = await open_flow(kind.door, self._rec, partial(self._new_flow, kind))
+            if kind.needs:
+                await self._check(kind, flow, extensions)
         except SessionError as error:
             self._charge(error, started)
             return False
@@ -201,6 +215,8 @@ class Engine:
             self._opening -= 1
         self._rec.counters["sessions"] += 1
         self._sessions += 1
+        if kind.name:
+            self._traffic[kind.name] += 1
         flow.left = 0 if user is not None and user.stopped else kind.messages()
         if user is not None:
             user.flow = flow
@@ -213,10 +229,22 @@ class Engine:
         self._rec.session((clock() - started) // 1000)
         return True
 
-    def _new_flow(self, script: Script) -> Flow:
-        flow = Flow(script, self._rec, self._supply, timed_from_plan=isinstance(self._supply, Backlog))
+    def _new_flow(self, kind: Kind) -> Flow:
+        timed = isinstance(self._supply, Backlog)
+        if kind.pause is None:
+            flow = Flow(kind.script, self._rec, self._supply, timed_from_plan=timed)
+        else:
+            flow = PacedFlow(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
         self._flows.add(flow)
         return flow
+
+    async def _check(self, kind: Kind, flow: Flow, extensions: Extensions) -> None:
+        """Leave politely where the session could not do what it is for. Raises NotOffered."""
+        try:
+            kind.check(extensions)
+        except NotOffered:
+            await close_flow(flow)
+            raise
 
     def _rested(self, flow: Flow) -> None:
         """A session has nothing to send: keep it for the next arrival, if there may be one."""
@@ -233,9 +261,10 @@ class Engine:
         due, now = self._supply.take(), clock()
         if not due:
             return
-        if isinstance(error, Refused):
+        if isinstance(error, Refused | NotOffered):
             self._rec.note_refusal(str(error))
-            outcome = "rejected_4xx" if error.code // 100 == 4 else "rejected_5xx"
+            later = isinstance(error, Refused) and error.code // 100 == 4
+            outcome = "rejected_4xx" if later else "rejected_5xx"
         else:
             outcome = "timeouts" if isinstance(error, DeadlineExceeded) else "dropped"
         since_due = now - due if isinstance(self._supply, Backlog) else None
@@ -247,6 +276,8 @@ class Engine:
             self._opening += 1
             if await self._session(user):
                 pause = BACKOFF_S[0]
+                if self._think is not None:
+                    await self._wait(self._think())
             else:
                 await self._wait(pause)
                 pause = min(2 * pause, BACKOFF_S[1])
@@ -263,6 +294,7 @@ class Engine:
         user.stopped = True
         if user.flow is not None:
             user.flow.left = 0
+            self._wake(user.flow)
 
     # --- arrivals ---
 
@@ -270,15 +302,12 @@ class Engine:
         assert isinstance(self._supply, Backlog)
         start = clock()
         if lasts is not None:
-            self._loop.call_later(lasts, self._end, self._supply)
+            self._loop.call_later(lasts, self._end)
         due_times = (start + int(at * NS) for at in plan)
         self._arrive(self._supply, due_times, next(due_times, None))
 
-    def _end(self, backlog: Backlog) -> None:
-        """The time of the plan is over, whatever still waits; all that was planned has been offered."""
-        if not backlog.complete and not backlog.stopped:
-            self._loop.call_later(CATCH_UP_S, self._end, backlog)
-            return
+    def _end(self) -> None:
+        """The time of the plan is over, whatever still waits."""
         self._over = True
         self._stopping.set()
 

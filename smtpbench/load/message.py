@@ -20,17 +20,19 @@ class Template:
 
     Every message carries an identifier of its own in the Message-ID header and in the first line of the
     body. `next_content` gives wire-ready octets: the content, the end-of-data line, then `after` (the
-    next group of commands, where PIPELINING lets the content lead it: RFC 2920 §3.1).
+    next group of commands, where PIPELINING lets the content lead it: RFC 2920 §3.1). With `utf8` the
+    headers are UTF-8 (RFC 6532).
     """
 
-    def __init__(self, size: int, sender: str, recipients: Sequence[str]) -> None:
+    def __init__(self, size: int, sender: str, recipients: Sequence[str], *, utf8: bool = False) -> None:
         self.run = secrets.token_hex(4).encode()
         domain = (sender.rpartition("@")[2] or "load.example.org").encode()
         date = format_datetime(datetime.now(UTC)).encode()
         shown = ", ".join(recipients[:3]) + (", …" if len(recipients) > 3 else "")
         self._head = (
-            b"From: <%s>\r\nTo: %s\r\nDate: %s\r\nSubject: load\r\nMessage-ID: <"
-            % (sender.encode(), shown.encode("ascii", "replace"), date)
+            b"From: <%s>\r\nTo: %s\r\nDate: %s\r\nSubject: %s\r\nMessage-ID: <"
+            % (sender.encode(), shown.encode("utf-8" if utf8 else "ascii", "replace"), date,
+               "lœd ✉".encode() if utf8 else b"load")
         )  # fmt: skip
         self._middle = b"@%s>\r\n\r\n" % domain
         used = len(self._head) + len(self._middle) + 2 * _ID_LENGTH + 2

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
+from random import Random
 from typing import Any
 
 from smtpbench.load.flow import Flow
+from smtpbench.load.kinds import Kind
 from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.setup import choose_endpoint, make_door, make_script
+from smtpbench.load.setup import choose_endpoint, make_kinds
 from smtpbench.load.supply import Budget
 from smtpbench.load.workload import Workload
 from smtpbench.target import Target
+from smtpbench.wire.ehlo import Extensions
+from smtpbench.wire.replies import Reply
 
 
 def probe(target: Target, workload: Workload) -> dict[str, Any]:
-    """The target as it introduced itself, for a result. Raises SessionError if no session can be had."""
-    door, script = make_door(target, workload), make_script(target, workload)
+    """The target as it introduced itself, for a result.
 
-    async def once() -> dict[str, Any]:
+    Each kind of session of the workload is opened once. Raises SessionError if one cannot be had, or
+    if the target does not offer what it is made of; UsageError if it has no such endpoint.
+    """
+    kinds = make_kinds(target, workload, Random(0))
+    greeting, extensions = asyncio.run(_open_each(kinds))[0]
+    role, endpoint, tls = choose_endpoint(target, workload)
+    return {
+        "name": target.name, "endpoint": endpoint.address, "role": role.value, "tls": tls,
+        "greeting": greeting.text, "extensions": sorted(filter(None, extensions)),
+    }  # fmt: skip
+
+
+async def _open_each(kinds: Sequence[Kind]) -> list[tuple[Reply, Extensions]]:
+    found = []
+    for kind in kinds:
         recorder = Recorder()
-        flow, greeting, extensions = await open_flow(
-            door, recorder, lambda: Flow(script, recorder, Budget(recorder, 0))
-        )
+        make = partial(Flow, kind.script, recorder, Budget(recorder, 0))
+        flow, greeting, extensions = await open_flow(kind.door, recorder, make)
         await close_flow(flow)
-        role, endpoint, tls = choose_endpoint(target, workload)
-        return {
-            "name": target.name, "endpoint": endpoint.address, "role": role.value, "tls": tls,
-            "greeting": greeting.text, "extensions": sorted(filter(None, extensions)),
-        }  # fmt: skip
-
-    return asyncio.run(once())
+        kind.check(extensions)
+        found.append((greeting, extensions))
+    return found

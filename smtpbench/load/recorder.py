@@ -88,6 +88,7 @@ class Batch:
     series: dict[str, Sparse] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     replies: dict[int, int] = field(default_factory=dict)
+    traffic: dict[str, int] = field(default_factory=dict)  # sessions by kind, if there are several
     refusal: str = ""  # the first reply of the run, not of the interval, that refused a message
 
     def to_plain(self) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class LoadResult(_Model):
     outcomes: dict[str, PhaseStats] = {}
     from_intended_start: dict[str, PhaseStats] = {}
     thresholds: list[ThresholdResult] = []
+    traffic: dict[str, int] = {}  # sessions of each kind, if the workload is a mix
     replies: dict[str, int] = {}
     first_refusal: str = ""  # the first reply that refused a message, as the server put it
     timeline: list[TimelinePoint] = []

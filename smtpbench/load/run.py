@@ -15,7 +15,8 @@ from smtpbench import errors
 from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
 from smtpbench.load.probe import probe
 from smtpbench.load.result import LoadResult
-from smtpbench.load.workload import Workload, make_workload, with_users
+from smtpbench.load.scenario import is_toml, read_scenario
+from smtpbench.load.workload import Workload, make_workload, overlay, with_users
 from smtpbench.target import Target
 
 GIVE_UP_S = 30.0  # for a process that has said its result to leave
@@ -37,8 +38,8 @@ def run_load(
 ) -> LoadResult:
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
-    `workload` as a mapping holds the fields to lay over those of the `scenario` file. `progress` gets
-    a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
+    `workload` as a mapping holds the fields to lay over those of the `scenario`, a TOML or a Locust file.
+    `progress` gets a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
     `web_port` serves Locust's page on loopback meanwhile. Raises SmtpbenchError: UsageError for a
     workload or scenario that makes no sense, SessionError if the target lets nobody in.
@@ -48,6 +49,8 @@ def run_load(
         if isinstance(workload, Workload)
         else dict(workload)
     )
+    if scenario is not None and is_toml(scenario):
+        given, scenario = overlay(read_scenario(scenario), given), None
     introduction = probe(target, make_workload(**with_users(given, 1)))
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,

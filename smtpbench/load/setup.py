@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice, takewhile
 from random import Random
 
 from smtpbench.errors import Unreachable, UsageError
 from smtpbench.load.arrivals import Process, plan, shared
+from smtpbench.load.distributions import Distribution
 from smtpbench.load.drawing import Drawn, sizes
 from smtpbench.load.engine import Engine
-from smtpbench.load.kinds import Kind, drawn
+from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
+from smtpbench.load.kinds import Kind, Mix, counted
+from smtpbench.load.manner import Manner
 from smtpbench.load.message import Template
 from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
@@ -43,16 +47,44 @@ def make_engine(target: Target, workload: Workload, share: Share = Share()) -> E
     recorder = Recorder()
     budget = None if workload.messages is None else share.of(workload.messages)
     random = Random(workload.seed * 1_000_003 + share.part)
-    kind = Kind(
-        make_door(target, workload), make_script(target, workload, random),
-        drawn(workload.messages_per_session, random),
-    )  # fmt: skip
+    weights = [traffic.share for traffic in workload.traffic] or [1.0]
     return Engine(
-        lambda: kind,
+        Mix(make_kinds(target, workload, random), weights, random).draw,
         Backlog() if workload.is_open else Budget(recorder, budget), recorder,
         deadline_s=target.timeouts.reply,
         max_sessions=share.of(workload.max_sessions) or 1,
+        think=_seconds(workload.think_time, random),
     )  # fmt: skip
+
+
+def make_kinds(target: Target, workload: Workload, random: Random) -> list[Kind]:
+    """The kinds of sessions of a workload, in the order of its mix. Raises UsageError, Unreachable."""
+    if not workload.traffic:
+        return [_kind(target, workload, workload, random)]
+    kinds = []
+    for number, traffic in enumerate(workload.traffic):
+        try:
+            kind = _kind(target, workload, traffic.over(workload), random, auth_needed=traffic.needs_auth)
+        except UsageError as error:
+            raise UsageError(f"traffic[{number}].{error}") from None
+        kinds.append(replace(kind, needs=kind.needs | traffic.needs, name=workload.traffic_name(number)))
+    return kinds
+
+
+def _kind(
+    target: Target, workload: Workload, manner: Manner, random: Random, *, auth_needed: bool = False
+) -> Kind:
+    # each with a chance of its own, so that how many sessions of a kind there are changes none of the others
+    own = Random(random.getrandbits(64))
+    return Kind(
+        make_door(target, manner, auth_needed=auth_needed), make_script(target, manner, own),
+        counted(manner.messages_per_session, own),
+        _seconds(manner.idle or workload.think_time, own), manner.needs,
+    )  # fmt: skip
+
+
+def _seconds(pause: Distribution | None, random: Random) -> Callable[[], float] | None:
+    return None if pause is None else partial(pause.draw, random)
 
 
 def make_plan(workload: Workload, share: Share = Share()) -> Iterator[float]:
@@ -70,40 +102,58 @@ def make_plan(workload: Workload, share: Share = Share()) -> Iterator[float]:
     return arrivals
 
 
-def make_door(target: Target, workload: Workload) -> Door:
+def make_door(target: Target, manner: Manner, *, auth_needed: bool = False) -> Door:
     """How to open a session. Resolves the host now, once."""
-    role, endpoint, tls = choose_endpoint(target, workload)
+    role, endpoint, tls = choose_endpoint(target, manner)
     login = None
-    if workload.auth and target.auth is not None:
-        login = Login(target.auth.username, target.auth.password(), required=role is not Role.MX)
+    if manner.auth and target.auth is not None:
+        login = Login(
+            target.auth.username, target.auth.password(), required=auth_needed or role is not Role.MX
+        )
+    elif auth_needed:
+        raise UsageError("auth: the target names no user to authenticate as")
     return Door(
         host=_resolve(endpoint), port=endpoint.port, client_name=target.client_name,
         connect_timeout=target.timeouts.connect, reply_timeout=target.timeouts.reply, tls=tls,
         context=None if tls == "none" else _context(target),
         server_name=(target.tls.server_name or endpoint.host) if tls != "none" else None,
-        login=login, pipelining=workload.pipelining, lmtp=role is Role.LMTP,
+        login=login, pipelining=manner.pipelining, lmtp=role is Role.LMTP,
     )  # fmt: skip
 
 
-def make_script(target: Target, workload: Workload, random: Random | None = None) -> Script:
-    """The transactions of a workload. Raises UsageError if a message is too small for its headers."""
-    sender = workload.sender or target.fixtures.sender
-    recipients = _recipients(target, workload)
-    mail = commands.mail(_checked(sender)) + commands.CRLF
-    rcpts = tuple(commands.rcpt(_checked(recipient)) + commands.CRLF for recipient in recipients)
-    templates = [Template(size, sender, recipients) for size in sizes(workload.message_size)]
-    contents = [(one.next_content, one.next_bdat if workload.chunking else None) for one in templates]
-    lmtp = choose_endpoint(target, workload)[0] is Role.LMTP
-    if len(contents) == 1 and workload.recipients.fixed is not None:
-        return always(Transaction(mail, rcpts, *contents[0]), lmtp=lmtp)
-    several = Drawn(mail, rcpts, contents, workload.recipients, random or Random(workload.seed))
-    return Script(several.next, lmtp)
+def make_script(target: Target, manner: Manner, random: Random | None = None) -> Script:
+    """The transactions of a kind of session. Raises UsageError if a message is too small for its headers."""
+    sender = manner.sender or target.fixtures.sender
+    recipients = _recipients(target, manner)
+    for address in (sender, *recipients):
+        _check_address(address, utf8=manner.smtputf8)
+    mail = commands.mail(sender, mail_parameters(manner)) + commands.CRLF
+    rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
+    templates = [
+        Template(size, sender, recipients, utf8=manner.smtputf8) for size in sizes(manner.message_size)
+    ]
+    contents = [(one.next_content, one.next_bdat if manner.chunking else None) for one in templates]
+    if len(contents) == 1 and manner.recipients.fixed is not None:
+        following = always(Transaction(mail, rcpts, *contents[0])).next
+    else:
+        following = Drawn(mail, rcpts, contents, manner.recipients, random or Random(1)).next
+    if manner.dsn is not None and manner.dsn.envid:
+        following = Identified(following).next
+    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP)
 
 
-def choose_endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint, str]:
-    """The endpoint that speaks TLS as the workload wants it, or else the main one, told to."""
+def choose_endpoint(target: Target, manner: Manner) -> tuple[Role, Endpoint, str]:
+    """The endpoint that is asked for, or that speaks TLS as is asked for, or else the main one, told to.
+
+    Raises UsageError if the target has no such endpoint.
+    """
+    wanted = manner.tls
+    if (role := manner.endpoint) is not None:
+        if role not in target.endpoints:
+            known = ", ".join(one.value for one in target.endpoints)
+            raise UsageError(f"endpoint: {role.value!r}: the target has no such endpoint, expected {known}")
+        return role, target.endpoints[role], wanted or target.endpoints[role].tls
     main = next(role for role, endpoint in target.endpoints.items() if endpoint is target.main)
-    wanted = workload.tls
     if wanted is None:
         return main, target.main, target.main.tls
     for role, endpoint in target.endpoints.items():
@@ -112,20 +162,23 @@ def choose_endpoint(target: Target, workload: Workload) -> tuple[Role, Endpoint,
     return main, target.main, wanted
 
 
-def _recipients(target: Target, workload: Workload) -> list[str]:
-    """As many as the workload wants, taking turns among the mailboxes we know."""
-    if workload.recipient is not None:
-        known = [workload.recipient]
+def _recipients(target: Target, manner: Manner) -> list[str]:
+    """As many as may be wanted, taking turns among the mailboxes we know."""
+    fixtures = target.fixtures
+    if manner.recipient is not None:
+        known = [manner.recipient]
+    elif manner.smtputf8 and fixtures.utf8_recipient:
+        known = [fixtures.utf8_recipient]
     else:
-        known = [name for name in (target.fixtures.recipient, target.fixtures.second_recipient) if name]
-    return list(islice(cycle(known or [DEFAULT_RECIPIENT]), int(workload.recipients.highest)))
+        known = [name for name in (fixtures.recipient, fixtures.second_recipient) if name]
+    return list(islice(cycle(known or [DEFAULT_RECIPIENT]), int(manner.recipients.highest)))
 
 
-def _checked(address: str) -> str:
-    """`address`, if it cannot break the command line it goes into."""
-    if not address.isascii() or not address.isprintable() or set("<>") & set(address):
-        raise UsageError(f"address {address!r}: expected printable ASCII without angle brackets")
-    return address
+def _check_address(address: str, *, utf8: bool) -> None:
+    """That `address` cannot break the command line it goes into; outside ASCII it takes SMTPUTF8."""
+    if not (utf8 or address.isascii()) or not address.isprintable() or set("<>") & set(address):
+        what = "printable characters" if utf8 else "printable ASCII"
+        raise UsageError(f"address {address!r}: expected {what} without angle brackets")
 
 
 def _resolve(endpoint: Endpoint) -> str:

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from smtpbench.errors import UsageError
 from smtpbench.load.arrivals import read_trace
-from smtpbench.load.quantities import RECIPIENTS, SIZE, Messages, Recipients, Sizes
+from smtpbench.load.manner import Dsn, Manner, Traffic
+from smtpbench.load.quantities import Pause
 from smtpbench.load.rates import Profile, Rate
 
 DEFAULT_RUN_TIME_S = 30.0  # of a run that was told no end
@@ -25,20 +26,26 @@ PROCESSES = ("poisson", "constant")  # how messages arrive at a rate; else `arri
 _MODELS = {"users", "rate", "trace"}
 
 
-class Workload(BaseModel):
+def _seconds(value: Any) -> Any:
+    """``"5m"`` as 300; what is no text is left as it is."""
+    try:
+        return parse_duration(value) if isinstance(value, str) else value
+    except UsageError as error:
+        raise ValueError(f"expected {str(error).partition('expected ')[2]}") from None
+
+
+class Workload(Manner):
     """Closed (`users`: each sends its next message when the last is answered) or open (`rate`, or a trace).
 
     An open workload keeps its arrival plan however slow the target becomes; `max_sessions` bounds the
     connections it may use for that. `run_time` is in seconds; without it a `rate` that changes over
     time has a length of its own (`rates`). `rate` is in messages a second over all processes.
     `arrivals` is ``poisson``, ``constant`` or a file of arrival times (`arrivals.read_trace`), which
-    are then in `trace`. `message_size` is in octets of content before dot-stuffing (RFC 5321
-    §4.5.2); it, `recipients` and `messages_per_session` are numbers or distributions (`quantities`).
-    `messages_per_session` None keeps a session for the whole run. What happens in the first
-    `warm_up` seconds is part of `run_time` and is not measured. The same `seed` draws the same.
+    are then in `trace`. A user pauses for `think_time` seconds after each message, in the session or
+    between two; `idle` goes before it inside a session. What happens in the first `warm_up` seconds
+    is part of `run_time` and is not measured. With `traffic` each session's kind is drawn by its
+    share. The same `seed` draws the same.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     users: Annotated[int, Field(ge=1, le=100_000)] | None = None
     rate: Rate | None = None
@@ -47,19 +54,11 @@ class Workload(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 1
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = MAX_SESSIONS
 
-    run_time: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = None
+    run_time: Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=30 * 86_400)] | None = None
     messages: Annotated[int, Field(ge=0)] | None = None
-    warm_up: Annotated[float, Field(ge=0, le=86_400)] = 0.0
-
-    pipelining: bool = True
-    chunking: bool = False  # BDAT instead of DATA where it is offered (RFC 3030)
-    messages_per_session: Messages | None = None
-    message_size: Sizes = SIZE.read(1024)
-    recipients: Recipients = RECIPIENTS.read(1)
-    sender: str | None = None
-    recipient: str | None = None
-    tls: Literal["none", "starttls", "implicit"] | None = None
-    auth: bool = True
+    warm_up: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 0.0
+    think_time: Pause | None = None
+    traffic: tuple[Traffic, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +82,12 @@ class Workload(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _users_think(self) -> Self:
+        if self.think_time is not None and self.is_open:
+            raise ValueError("think_time: is for users; in an open workload the plan says when, or set idle")
+        return self
+
+    @model_validator(mode="after")
     def _time_after_the_warm_up(self) -> Self:
         if self.run_time is not None and self.warm_up >= self.run_time:
             raise ValueError(
@@ -101,6 +106,12 @@ class Workload(BaseModel):
         if self.run_time is None and isinstance(self.rate, Profile):
             return self.rate.lasts
         return self.run_time
+
+    def traffic_name(self, number: int) -> str:
+        """What an entry of the mix is called in results: as it says, or by its endpoint; all different."""
+        names = [one.name or (one.endpoint.value if one.endpoint else "traffic") for one in self.traffic]
+        name = names[number]
+        return name if names.count(name) == 1 else f"{name} {names[: number + 1].count(name)}"
 
     def shown(self) -> dict[str, Any]:
         """For a result: what was said and the defaults, without the times of a trace."""
@@ -128,16 +139,36 @@ def with_users(given: Mapping[str, Any], users: int) -> dict[str, Any]:
 
 def make_workload(**fields: Any) -> Workload:
     """A workload of `fields` with those that are None left at their default. Raises UsageError."""
+    return validated(fields, "workload")
+
+
+def validated(fields: Mapping[str, Any], where: str) -> Workload:
+    """The same; `where` begins each line of an error."""
     try:
         return Workload.model_validate({key: value for key, value in fields.items() if value is not None})
     except ValidationError as error:
-        raise UsageError("\n".join(_one_line(item) for item in error.errors())) from None
+        lines = [_one_line(where, item) for item in error.errors()]
+        raise UsageError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _one_line(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+def _one_line(where: str, item: Any) -> str:
+    """Where it is, what it is, and what was expected."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])[1:]
     message = item["msg"].removeprefix("Value error, ")
-    return f"workload: {key}: {item['input']!r}: {message[:1].lower()}{message[1:]}" if key else message
+    if item["type"] == "extra_forbidden":
+        message = f"unknown key, expected one of {', '.join(_known_keys(item['loc']))}"
+    message = message[:1].lower() + message[1:]
+    message = message.replace("input should be", "expected")
+    return f"{where}: {key}: {item['input']!r}: {message}" if key else f"{where}: {message}"
+
+
+_TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dsn": Dsn}
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """What is known in the innermost table of an error's location."""
+    tables = [_TABLES[str(part)] for part in location[:-1] if part in _TABLES]
+    return [name for name in (tables or [Workload])[-1].model_fields if name != "trace"]
 
 
 def parse_duration(text: str) -> float:

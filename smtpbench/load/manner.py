@@ -1,0 +1,110 @@
+"""How the sessions of one kind go about it: where, how encrypted, with which extensions, how much."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from smtpbench.load.quantities import RECIPIENTS, SIZE, Messages, Pause, Recipients, Sizes
+from smtpbench.target import Role
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})  # RFC 3461 §4.1
+
+TlsMode = Literal["none", "starttls", "implicit"]
+
+
+class Strict(BaseModel):
+    """A table of a file: what is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _read_notify(value: Any) -> Any:
+    """``"success,failure"`` or a list. Raises ValueError."""
+    words = [str(word).strip().upper() for word in (value.split(",") if isinstance(value, str) else value)]
+    if not words or set(words) - _NOTIFY or ("NEVER" in words and len(words) > 1):
+        raise ValueError("expected never, or some of success, failure and delay")
+    return tuple(words)
+
+
+class Dsn(Strict):
+    """Delivery status notifications as MAIL and RCPT ask for them (RFC 3461 §4)."""
+
+    notify: Annotated[tuple[str, ...], BeforeValidator(_read_notify)] = ("FAILURE",)
+    ret: Literal["full", "hdrs"] | None = None
+    envid: bool = True
+    orcpt: bool = True
+
+
+class Manner(Strict):
+    """What sessions of one kind do.
+
+    `endpoint` None is the target's main one, or the first with the `tls` that is asked for.
+    `message_size` is in octets of content before dot-stuffing (RFC 5321 §4.5.2); it, `recipients`
+    and `messages_per_session` are numbers or distributions (`quantities`).
+    `messages_per_session` None keeps a session for the whole run. `idle` is how long a session lies
+    idle after each message before the next, in seconds. `auth`: as the user of the target file, if
+    it names one. `pipelining` and `chunking` (RFC 3030) are used where they are offered;
+    `smtputf8` (RFC 6531) and `dsn` have to be.
+    """
+
+    endpoint: Role | None = None
+    tls: TlsMode | None = None
+    auth: bool = True
+    pipelining: bool = True
+    chunking: bool = False
+    smtputf8: bool = False
+    dsn: Dsn | None = None
+    messages_per_session: Messages | None = None
+    message_size: Sizes = SIZE.read(1024)
+    recipients: Recipients = RECIPIENTS.read(1)
+    idle: Pause | None = None
+    sender: str | None = None
+    recipient: str | None = None
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The extensions without which such a session cannot be had."""
+        wanted = {"SMTPUTF8": self.smtputf8, "DSN": self.dsn is not None}
+        return frozenset(name for name, value in wanted.items() if value)
+
+
+def read_share(value: Any) -> Any:
+    """``"5%"`` as 0.05; what is no percentage is left as it is."""
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) / 100 if match else value
+
+
+class Traffic(Manner):
+    """One kind of sessions in a mix. What it leaves out is as the workload says.
+
+    `share` is a weight: 70 and 30, or "70%" and "30%". What it asks for itself, the target must offer.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    share: Annotated[float, BeforeValidator(read_share), Field(gt=0, le=1e9)] = 1.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See `Manner`."""
+        said = {name for name in ("pipelining", "chunking") if name in self.model_fields_set}
+        return super().needs | {name.upper() for name in said if getattr(self, name)}
+
+    @property
+    def needs_auth(self) -> bool:
+        """Whether a session that cannot authenticate is none of this kind."""
+        return self.auth and "auth" in self.model_fields_set
+
+    def over(self, workload: Manner) -> Manner:
+        """The workload's manner with what this says on top.
+
+        A session in a mix carries one message, if nothing is said: its kind is drawn for each session.
+        """
+        inherited = workload.model_fields_set & Manner.model_fields.keys()
+        own = self.model_fields_set & Manner.model_fields.keys()
+        merged: dict[str, Any] = {"messages_per_session": 1}
+        merged |= {name: getattr(workload, name) for name in inherited}
+        return Manner(**merged | {name: getattr(self, name) for name in own})

@@ -1,0 +1,72 @@
+"""A workload in a TOML file: the fields of `Workload`, and ``[[traffic]]`` for a mix.
+
+rate = "spike:50-500,30s,10s"
+message_size = { kind = "lognormal", median = "8k", sigma = 1.2, max = "1m" }
+
+[[traffic]]
+share = "70%"
+endpoint = "mx"
+
+[[traffic]]
+share = "30%"
+endpoint = "submission"
+auth = true
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smtpbench.errors import UsageError
+from smtpbench.load.workload import Workload, is_trace, validated, with_users
+
+_EMPIRICAL = "empirical:"
+
+
+def is_toml(scenario: Path | None) -> bool:
+    """Whether a scenario is for us to read, and not for Locust."""
+    return scenario is not None and scenario.suffix == ".toml"
+
+
+def read_scenario(path: Path) -> dict[str, Any]:
+    """The fields that a TOML file gives a workload, checked; it may leave `users` and `rate` to the caller.
+
+    Files it names are looked for beside it, and what is in them is in the fields. Raises UsageError,
+    a line for each mistake: file, key, value, what was expected.
+    """
+    data = _read(path)
+    workload = validated(with_users(data, 1), str(path))
+    fields = workload.model_dump(mode="json", exclude_unset=True)
+    return {name: value for name, value in fields.items() if name in data or name != "users"}
+
+
+def workload_of(path: Path) -> Workload:
+    """The workload of a TOML file, with one user if it names no model; for a Locust file to build on."""
+    return validated(with_users(_read(path), 1), str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+    if is_trace(data.get("arrivals")):
+        data["arrivals"] = str(path.parent / data["arrivals"])
+    return {key: _beside(value, path.parent) for key, value in data.items()}
+
+
+def _beside(value: Any, folder: Path) -> Any:
+    """`value` with the files of measured distributions in it found in `folder`."""
+    if isinstance(value, str) and value.startswith(_EMPIRICAL):
+        name, comma, bounds = value.removeprefix(_EMPIRICAL).partition(",")
+        return f"{_EMPIRICAL}{folder / name.strip()}{comma}{bounds}"
+    if isinstance(value, Mapping):
+        if value.get("kind") == "empirical" and "file" in value:
+            return {**value, "file": str(folder / str(value["file"]))}
+        return {key: _beside(inner, folder) for key, inner in value.items()}
+    return [_beside(inner, folder) for inner in value] if isinstance(value, list) else value
