@@ -190,7 +190,7 @@ def _settle_accepted(
         Copy(recipient, entry.begun_ns, entry.answered_ns, at_ns) for recipient, at_ns in reached
     ]
     result.accepted_ns.append(entry.answered_ns)
-    missing = len(entry.recipients) - len(reached) - len(bounced)
+    missing = len({one.lower() for one in entry.recipients}) - len(reached) - len(bounced)
     if missing > 0:
         state = State.LOST if closed else State.PENDING
     else:
@@ -231,8 +231,12 @@ def _conditions(entry: Entry, arrivals: Sequence[Arrival]) -> set[str]:
 
 
 def _matched(recipients: tuple[str, ...], arrivals: Sequence[Arrival]) -> tuple[list[tuple[str, int]], int]:
-    """Who was reached first when, and how many copies nobody waited for."""
-    waiting = Counter(recipient.lower() for recipient in recipients)
+    """Who was reached first when, and how many copies nobody waited for.
+
+    Whoever was named twice may get one copy or two: RFC 5321 does not say.
+    """
+    waiting = Counter({recipient.lower(): 1 for recipient in recipients})
+    spare = Counter(recipient.lower() for recipient in recipients) - waiting
     reached: list[tuple[str, int]] = []
     others: list[int] = []  # copies that name nobody who waits
     surplus = 0
@@ -242,7 +246,9 @@ def _matched(recipients: tuple[str, ...], arrivals: Sequence[Arrival]) -> tuple[
             if waiting[address] > 0:
                 waiting[address] -= 1
                 reached.append((name, arrival.at_ns))
-            elif address in waiting and waiting[address] == 0 and address:
+            elif spare[address] > 0:
+                spare[address] -= 1
+            elif address in waiting:
                 surplus += 1
             else:
                 others.append(arrival.at_ns)
@@ -258,7 +264,7 @@ def _bounced(
 
     A report that names an address of its own (an alias, expanded) is for one that still waits.
     """
-    waiting = Counter(recipient.lower() for recipient in recipients)
+    waiting = Counter({recipient.lower(): 1 for recipient in recipients})
     waiting -= Counter(recipient.lower() for recipient, _ in reached)
     named = [at_ns for address, at_ns in failed.items() for _ in range(waiting.pop(address, 0))]
     asked = {recipient.lower() for recipient in recipients}

@@ -7,22 +7,25 @@ nothing that can be relied on but that there was a failure; they count as one th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from email.parser import BytesHeaderParser
 
 from smtpbench.delivery.accounts import Notice
-from smtpbench.delivery.fingerprint import header_identifier, identifiers, split
+from smtpbench.delivery.fingerprint import RUN_DIGITS, header_identifier, identifiers, split
 from smtpbench.delivery.reports import Report, parse_report
 
 
-def read_notices(content: bytes, at_ns: int, *, sender: str | None = None) -> list[Notice] | None:
-    """What a report says about messages of ours; None if `content` is no report (or one on nobody's
-    messages).
+def read_notices(
+    content: bytes, at_ns: int, *, runs: Collection[bytes], sender: str | None = None
+) -> list[Notice] | None:
+    """What a report says about messages of `runs`; None if `content` is no report on any of them.
 
     `sender` is the envelope's: a message from the null reverse-path (RFC 5321 §4.5.5) with an identifier in
     its body and not in its Message-ID is a report, whatever its form.
     """
     header, body = split(content)
-    if header_identifier(header) or not (found := identifiers(body)):
+    found = [one for one in identifiers(body) if one[:RUN_DIGITS] in runs]
+    if header_identifier(header) or not found:
         return None
     report = parse_report(content)
     if report is not None:
@@ -33,7 +36,8 @@ def read_notices(content: bytes, at_ns: int, *, sender: str | None = None) -> li
 
 
 def _strict(report: Report, found: list[bytes], at_ns: int) -> list[Notice]:
-    identifier = _original(report) or found[0]
+    named = _original(report)
+    identifier = named if named in found else found[0]
     return [
         Notice(identifier, recipient.original_address or recipient.address, recipient.action, at_ns,
                strict=not report.flaws)

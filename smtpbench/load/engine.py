@@ -18,6 +18,7 @@ import uvloop
 
 from smtpbench.errors import DeadlineExceeded, SessionError
 from smtpbench.load.flow import Flow
+from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.opening import GOODBYE_S, Refused, close_flow, open_flow
@@ -46,12 +47,14 @@ class Engine:
     """Runs sessions, each of the kind that `pick` gives for it.
 
     `deadline_s` is how long a reply may take. The supply decides the model: a `Budget` is for users, a
-    `Backlog` for arrivals. `think` gives the pause of a user between two sessions, in seconds.
+    `Backlog` for arrivals. `think` gives the pause of a user between two sessions, in seconds. What the
+    server says to each message is written into `book`, if there is one.
     """
 
     def __init__(
         self, pick: Callable[[], Kind], supply: Budget | Backlog, recorder: Recorder,
         *, deadline_s: float, max_sessions: int = 1000, think: Callable[[], float] | None = None,
+        book: Book | None = None,
     ) -> None:  # fmt: skip
         self.batches: deque[Batch] = deque()
         self.finished = False  # the thread is done and the last batch is there
@@ -61,6 +64,7 @@ class Engine:
         self._drain_s = deadline_s + 2 * GOODBYE_S
         self._max_sessions = max_sessions
         self._think = think
+        self._book = book
         self._loop = uvloop.new_event_loop()
         self._stopping = asyncio.Event()
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
@@ -84,6 +88,8 @@ class Engine:
             self._loop.run_until_complete(self._main())
         finally:
             self._loop.close()
+            if self._book is not None:
+                self._book.close()
             self.finished = True
 
     def add_user(self) -> User:
@@ -230,11 +236,13 @@ class Engine:
         return True
 
     def _new_flow(self, kind: Kind) -> Flow:
-        timed = isinstance(self._supply, Backlog)
+        timed, book = isinstance(self._supply, Backlog), self._book
         if kind.pause is None:
-            flow = Flow(kind.script, self._rec, self._supply, timed_from_plan=timed)
+            make = Flow if book is None else journaled(Flow, book)
+            flow = make(kind.script, self._rec, self._supply, timed_from_plan=timed)
         else:
-            flow = PacedFlow(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
+            paced = PacedFlow if book is None else journaled(PacedFlow, book)
+            flow = paced(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
         self._flows.add(flow)
         return flow
 

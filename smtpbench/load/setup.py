@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice, takewhile
+from pathlib import Path
 from random import Random
 
 from smtpbench.errors import Unreachable, UsageError
@@ -16,6 +17,8 @@ from smtpbench.load.distributions import Distribution
 from smtpbench.load.drawing import Drawn, sizes
 from smtpbench.load.engine import Engine
 from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
+from smtpbench.load.identifiers import Identifiers
+from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
 from smtpbench.load.manner import Manner
 from smtpbench.load.message import Template
@@ -42,29 +45,41 @@ class Share:
         return total // self.parts + (1 if self.part < total % self.parts else 0)
 
 
-def make_engine(target: Target, workload: Workload, share: Share = Share()) -> Engine:
-    """An engine, not started, for `share` of `workload`. Raises UsageError, Unreachable."""
-    recorder = Recorder()
+def make_engine(
+    target: Target, workload: Workload, share: Share = Share(), *, ledger: Path | None = None
+) -> Engine:
+    """An engine, not started, for `share` of `workload`. Raises UsageError, Unreachable.
+
+    It keeps a journal in the folder `ledger`, if one is named.
+    """
+    recorder, identifiers = Recorder(), Identifiers()
     budget = None if workload.messages is None else share.of(workload.messages)
     random = Random(workload.seed * 1_000_003 + share.part)
     weights = [traffic.share for traffic in workload.traffic] or [1.0]
+    kinds = make_kinds(target, workload, random, identifiers)  # the book asks for their contents
     return Engine(
-        Mix(make_kinds(target, workload, random), weights, random).draw,
+        Mix(kinds, weights, random).draw,
         Backlog() if workload.is_open else Budget(recorder, budget), recorder,
         deadline_s=target.timeouts.reply,
         max_sessions=share.of(workload.max_sessions) or 1,
         think=_seconds(workload.think_time, random),
+        book=None if ledger is None else Book(ledger, identifiers),
     )  # fmt: skip
 
 
-def make_kinds(target: Target, workload: Workload, random: Random) -> list[Kind]:
+def make_kinds(
+    target: Target, workload: Workload, random: Random, identifiers: Identifiers | None = None
+) -> list[Kind]:
     """The kinds of sessions of a workload, in the order of its mix. Raises UsageError, Unreachable."""
+    identifiers = identifiers or Identifiers()
     if not workload.traffic:
-        return [_kind(target, workload, workload, random)]
+        return [_kind(target, workload, workload, random, identifiers)]
     kinds = []
     for number, traffic in enumerate(workload.traffic):
         try:
-            kind = _kind(target, workload, traffic.over(workload), random, auth_needed=traffic.needs_auth)
+            kind = _kind(
+                target, workload, traffic.over(workload), random, identifiers, auth_needed=traffic.needs_auth
+            )
         except UsageError as error:
             raise UsageError(f"traffic[{number}].{error}") from None
         kinds.append(replace(kind, needs=kind.needs | traffic.needs, name=workload.traffic_name(number)))
@@ -72,12 +87,13 @@ def make_kinds(target: Target, workload: Workload, random: Random) -> list[Kind]
 
 
 def _kind(
-    target: Target, workload: Workload, manner: Manner, random: Random, *, auth_needed: bool = False
-) -> Kind:
+    target: Target, workload: Workload, manner: Manner, random: Random, identifiers: Identifiers,
+    *, auth_needed: bool = False,
+) -> Kind:  # fmt: skip
     # each with a chance of its own, so that how many sessions of a kind there are changes none of the others
     own = Random(random.getrandbits(64))
     return Kind(
-        make_door(target, manner, auth_needed=auth_needed), make_script(target, manner, own),
+        make_door(target, manner, auth_needed=auth_needed), make_script(target, manner, own, identifiers),
         counted(manner.messages_per_session, own),
         _seconds(manner.idle or workload.think_time, own), manner.needs,
     )  # fmt: skip
@@ -121,7 +137,9 @@ def make_door(target: Target, manner: Manner, *, auth_needed: bool = False) -> D
     )  # fmt: skip
 
 
-def make_script(target: Target, manner: Manner, random: Random | None = None) -> Script:
+def make_script(
+    target: Target, manner: Manner, random: Random | None = None, identifiers: Identifiers | None = None
+) -> Script:
     """The transactions of a kind of session. Raises UsageError if a message is too small for its headers."""
     sender = manner.sender or target.fixtures.sender
     recipients = _recipients(target, manner)
@@ -129,8 +147,10 @@ def make_script(target: Target, manner: Manner, random: Random | None = None) ->
         _check_address(address, utf8=manner.smtputf8)
     mail = commands.mail(sender, mail_parameters(manner)) + commands.CRLF
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
+    identifiers = identifiers or Identifiers()
     templates = [
-        Template(size, sender, recipients, utf8=manner.smtputf8) for size in sizes(manner.message_size)
+        Template(size, sender, recipients, identifiers, utf8=manner.smtputf8)
+        for size in sizes(manner.message_size)
     ]
     contents = [(one.next_content, one.next_bdat if manner.chunking else None) for one in templates]
     if len(contents) == 1 and manner.recipients.fixed is not None:

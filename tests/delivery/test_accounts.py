@@ -87,6 +87,14 @@ def test_damage_transformation_and_a_splice():
     assert nonzero(transformed) == {"accepted": 1, "delivered": 1, "transformed": 1}
 
 
+def test_who_is_named_twice_may_get_one_copy_or_two():
+    twice = [entry(1, (ALICE, ALICE))]
+    for copies in (1, 2):
+        assert nonzero(settle(twice, [arrival(1)] * copies)) == {"accepted": 1, "delivered": 1}
+    assert nonzero(settle(twice, [arrival(1)] * 3))["duplicated"] == 1
+    assert nonzero(settle(twice, [], [failed(1)])) == {"accepted": 1, "bounced": 1}
+
+
 def test_a_bounce_settles_a_recipient():
     assert nonzero(settle([entry(1)], [], [failed(1)])) == {"accepted": 1, "bounced": 1}
     one_of_two = settle([entry(1, (ALICE, BOB))], [arrival(1)], [failed(1, BOB)])

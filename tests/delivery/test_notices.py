@@ -1,7 +1,11 @@
 """Reports are matched to the message they are on, by what they return, by its ENVID, or by anything."""
 
+from functools import partial
+
 from smtpbench.delivery.accounts import Notice
-from smtpbench.delivery.notices import read_notices
+from smtpbench.delivery.notices import read_notices as read_any_notices
+
+read_notices = partial(read_any_notices, runs={b"0123abcd"})
 
 ID, OTHER = b"0123abcd-00000001f", b"0123abcd-000000020"
 HEADER = b"Subject: load\r\nMessage-ID: <0123abcd-00000001f@example.org>\r\n"
@@ -28,6 +32,13 @@ def test_by_the_envelope_identifier():
     )
     (notice,) = read_notices(content, 7)
     assert notice.identifier == ID
+
+
+def test_an_envelope_identifier_of_another_form_names_no_message():
+    (notice,) = read_notices(report(envelope_id="Original-Envelope-Id: ffffffff-000000001\r\n"), 7)
+    assert notice.identifier == ID
+    content = report(returned=b"", envelope_id="Original-Envelope-Id: ffffffff-000000001\r\n")
+    assert read_notices(content, 7) is None
 
 
 def test_by_an_identifier_anywhere():
