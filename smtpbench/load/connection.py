@@ -17,12 +17,29 @@ from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.recorder import Recorder
 from smtpbench.wire.replies import Reply, ReplyParser, escape
 
-# RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39. What is not in here takes the slow path.
+# RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39. Refusals are noted, so they are parsed.
 _CODES = {
-    b"%d%d%d " % (a, b, c): a * 100 + b * 10 + c for a in range(2, 6) for b in range(6) for c in range(10)
+    b"%d%d%d " % (a, b, c): a * 100 + b * 10 + c for a in range(2, 4) for b in range(6) for c in range(10)
 }
 _LOWEST_CODE = 200
 _LOWEST_REFUSAL = 400
+_SEEN: dict[bytes, tuple[int, ...]] = {}  # the codes of what was read once and may be read again
+_SEEN_MAX = 256  # most servers say the same to every MAIL, RCPT and DATA
+
+
+def _codes(data: bytes) -> tuple[int, ...]:
+    """The codes in a read, if all of it is one-line replies that say yes; else none."""
+    if data[-2:] != b"\r\n":
+        return ()
+    lines = data.split(b"\n")[:-1]
+    codes = tuple(
+        _CODES[line[:4]] for line in lines if line[:4] in _CODES and line.find(b"\r") == len(line) - 1
+    )
+    if len(codes) != len(lines):
+        return ()
+    if len(_SEEN) < _SEEN_MAX:
+        _SEEN[data] = codes
+    return codes
 
 
 class Connection(asyncio.Protocol):
@@ -34,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._partial = False
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self.connected: asyncio.Future[None] = self._loop.create_future()
         self._waiter: asyncio.Future[tuple[Reply, int]] | None = None
         self._early: deque[tuple[Reply, int]] = deque()
         self._on: Callable[[int, int], None] | None = None  # None: set-up, replies go to `reply`
@@ -43,8 +61,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
-        self.use(cast("asyncio.Transport", transport))  # uvloop's own class is no subclass
+        self.use(cast("asyncio.Transport", transport))
         self.connected_at = clock()
+        if not self.connected.done():
+            self.connected.set_result(None)
 
     def use(self, transport: asyncio.Transport) -> None:
         """Go on over `transport`."""
@@ -59,6 +79,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits."""
         self.broken = True
+        if not self.connected.done():
+            self.connected.set_exception(exc or ConnectionLost("the connection was closed"))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ConnectionLost("the server closed the connection"))
 
@@ -71,23 +93,16 @@ class Connection(asyncio.Protocol):
     # --- replies ---
 
     def data_received(self, data: bytes) -> None:
-        """Take replies; the common case, one whole line of a known code, needs no parser."""
+        """Take replies; the common case, whole lines that say yes, needs no parser."""
         now = clock()
         if self._on is not None and not self._partial:
-            if data.find(b"\n") == len(data) - 1 and data[-2:] == b"\r\n" and (code := _CODES.get(data[:4])):
-                if code >= _LOWEST_REFUSAL:
-                    self._note(data)
-                self._rec.reply(code)
+            codes = _SEEN.get(data) or _codes(data)
+            if codes:
                 self._heard = now
-                self._on(code, now)
+                for code in codes:
+                    self._rec.reply(code)
+                    self._on(code, now)
                 return
-            if data[-2:] == b"\r\n":
-                lines = data.split(b"\r\n")[:-1]
-                codes = [_CODES.get(line[:4]) for line in lines]
-                if None not in codes:
-                    for known, line in zip(codes, lines, strict=True):
-                        self._reply(known or 0, now, line)
-                    return
         self._parse(data, now)
 
     def _parse(self, data: bytes, now: int) -> None:

@@ -14,9 +14,8 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter_ns as clock
 
-import uvloop
-
 from smtpbench.errors import DeadlineExceeded, SessionError
+from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
@@ -65,7 +64,7 @@ class Engine:
         self._max_sessions = max_sessions
         self._think = think
         self._book = book
-        self._loop = uvloop.new_event_loop()
+        self._loop = EventLoop()
         self._stopping = asyncio.Event()
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
         self._tasks: set[asyncio.Task[None]] = set()

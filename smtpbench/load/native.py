@@ -1,10 +1,12 @@
-"""A real thread, in a process that gevent may have patched."""
+"""A real thread, and real sockets in it, in a process that gevent may have patched."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 
 def run_in_native_thread(function: Callable[[], None], name: str) -> None:
@@ -20,3 +22,9 @@ def run_in_native_thread(function: Callable[[], None], name: str) -> None:
         ThreadPool(1).spawn(function)
     else:
         threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def original(module: str, name: str) -> Any:
+    """What `name` of a module of the standard library is where gevent has not replaced it."""
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns as clock
+from typing import cast
 
 from smtpbench.errors import (
     AuthFailed,
@@ -19,6 +20,7 @@ from smtpbench.errors import (
     TlsFailed,
     Unreachable,
 )
+from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import QUIT
@@ -100,11 +102,14 @@ async def close_flow(flow: Flow) -> None:
 
 
 async def _connect(door: Door, recorder: Recorder, make: Callable[[], Flow]) -> Flow:
-    started = clock()
+    flow, started = make(), clock()
+    loop = cast("EventLoop", asyncio.get_running_loop())
     try:
+        transport = loop.connect(flow, door.host, door.port)
         async with asyncio.timeout(door.connect_timeout):
-            _, flow = await asyncio.get_running_loop().create_connection(make, door.host, door.port)
+            await flow.connected
     except TimeoutError:
+        transport.abort()
         raise Unreachable(f"{door.address}: no connection within {door.connect_timeout:g} s") from None
     except OSError as error:
         raise Unreachable(f"{door.address}: {_reason(error)}") from None

@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.kinds import Kind
 from smtpbench.load.opening import close_flow, open_flow
@@ -27,7 +28,8 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
     if the target does not offer what it is made of; UsageError if it has no such endpoint.
     """
     kinds = make_kinds(target, workload, Random(0))
-    greeting, extensions = asyncio.run(_open_each(kinds))[0]
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        greeting, extensions = runner.run(_open_each(kinds))[0]
     role, endpoint, tls = choose_endpoint(target, workload)
     return {
         "name": target.name, "endpoint": endpoint.address, "role": role.value, "tls": tls,

@@ -1,0 +1,129 @@
+"""The engine's event loop: asyncio's, but what happens on its sockets is handled inside the wait.
+
+For each socket that is ready, a loop of general use makes an event, a handle and a call through a
+context, and it holds writes back until all have been called; for a lean session that is as much as the
+session itself. Here the wait calls the sockets' methods directly and waits again; it returns to asyncio only
+when a timer is due or something was scheduled. Tasks, futures, timers and TLS are asyncio's own.
+
+A wait ends on the µs, where `epoll` and most loops round up to the next ms: an arrival is not late by our own
+doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import select
+from collections.abc import Callable
+from contextvars import Context
+from time import monotonic
+from typing import TypeVarTuple, Unpack
+
+from smtpbench.load.native import original
+from smtpbench.load.transport import OnReady, SocketTransport
+
+Args = TypeVarTuple("Args")
+
+EVENTS_A_WAIT = 256
+COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
+FINE_S = 2 * COARSE_S  # the last part of a wait is cut to the µs, which takes one more system call
+FD_SETSIZE = 1024  # `select` takes no file descriptor above it
+
+
+class EventLoop(asyncio.BaseEventLoop):
+    """An event loop of client sockets: `connect` is all it has beyond tasks, timers and `start_tls`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selector = self  # whom BaseEventLoop asks to wait
+        self._epoll = original("select", "epoll")()
+        self._select = original("select", "select")
+        self._fine = self._epoll.fileno() < FD_SETSIZE
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._waker, select.EPOLLIN | select.EPOLLET)
+        self._on_ready: OnReady = {self._waker: self._woken}
+        self._wanted = False  # asyncio has something to do
+
+    def connect(self, protocol: asyncio.Protocol, host: str, port: int) -> SocketTransport:
+        """Begin to connect to an address: `connection_made` will follow, or `connection_lost` if it fails."""
+        return SocketTransport(self, self._epoll, self._on_ready, protocol, (host, port))
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As asyncio's."""
+        self._wanted = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:  # fmt: skip
+        """As asyncio's."""
+        self._wanted = True
+        return super().call_at(when, callback, *args, context=context)
+
+    def close(self) -> None:
+        """As asyncio's."""
+        if not self.is_closed():
+            super().close()
+            self._epoll.close()
+            os.close(self._waker)
+
+    # --- what BaseEventLoop leaves to its subclasses ---
+
+    def select(self, timeout: float | None) -> tuple[()]:
+        """Handle what happens on sockets, until `timeout` (s) has passed or asyncio has something to do."""
+        deadline = math.inf if timeout is None else monotonic() + timeout
+        poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
+        while not self._wanted:
+            if timeout is not None:
+                timeout = self._coarse(timeout)
+            events = poll(timeout, EVENTS_A_WAIT)
+            if not events:
+                break
+            try:
+                for number, event in events:
+                    on_ready[number](event)
+            except Exception as error:  # noqa: BLE001 - of a protocol
+                self._complain(error, number)
+                self._handle(events[events.index((number, event)) + 1 :])
+            if timeout is not None:
+                timeout = deadline - monotonic()
+                if timeout <= 0:
+                    break
+        return ()
+
+    def _handle(self, events: list[tuple[int, int]]) -> None:
+        """What was ready behind the socket of a protocol that failed."""
+        for number, event in events:
+            try:
+                self._on_ready[number](event)
+            except Exception as error:  # noqa: BLE001 - of a protocol
+                self._complain(error, number)
+
+    def _coarse(self, timeout: float) -> float:
+        """How long `epoll` shall wait: a bit less, and not at all for the last bit; that is waited here."""
+        if timeout > FINE_S:
+            return timeout - COARSE_S
+        if timeout and self._fine:
+            self._select([self._epoll], [], [], timeout)
+        return 0
+
+    def _complain(self, error: Exception, number: int) -> None:
+        """A protocol failed: say so as asyncio does, and drop its connection."""
+        self.call_exception_handler({"message": "an error in a protocol", "exception": error})
+        transport = getattr(self._on_ready[number], "__self__", None)
+        if isinstance(transport, SocketTransport):
+            transport.abort()
+
+    def _process_events(self, event_list: tuple[()]) -> None:
+        """They have been handled."""
+
+    def _write_to_self(self) -> None:
+        os.eventfd_write(self._waker, 1)
+
+    def _woken(self, event: int) -> None:
+        os.eventfd_read(self._waker)
+        self._wanted = True
