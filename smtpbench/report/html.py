@@ -22,7 +22,6 @@ def render_html(result: Result | Run) -> str:
     """`result` as one HTML document. Raises UsageError if a latency histogram in it cannot be decoded."""
     run = Run.of(result)
     script = _resource("report.js")
-    plots = (latency_plot(run.load), timeline_plot(run.load)) if run.load else ("", "")
     return (
         _environment()
         .get_template("report.html.jinja")
@@ -32,10 +31,17 @@ def render_html(result: Result | Run) -> str:
             style=Markup(_resource("report.css")),  # noqa: S704  our own file
             script=Markup(script),  # noqa: S704  our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            latency_svg=Markup(plots[0]),  # noqa: S704  drawn by us, from numbers
-            timeline_svg=Markup(plots[1]),  # noqa: S704  drawn by us, from numbers
+            plots=_plots(run),
         )
     )
+
+
+def _plots(run: Run) -> dict[str, Markup]:
+    """The plots of the load half by name, as inline SVG; "" where there is nothing to draw."""
+    if run.load is None:
+        return {}
+    drawn = {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
 
 
 def _resource(name: str) -> str:
