@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
-from smtpbench.report import digest, text
+from smtpbench.report import capacity, digest, text
+from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, timeline_plot
 
@@ -37,10 +38,12 @@ def render_html(result: Result | Run) -> str:
 
 
 def _plots(run: Run) -> dict[str, Markup]:
-    """The plots of the load half by name, as inline SVG; "" where there is nothing to draw."""
-    if run.load is None:
-        return {}
-    drawn = {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+    """The plots there are by name, as inline SVG; "" where there is nothing to draw."""
+    drawn: dict[str, str] = {}
+    if run.load:
+        drawn |= {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+    if run.capacity:
+        drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
 
 
@@ -66,7 +69,7 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_lines": text.wire_lines,
     }
-    environment.globals |= {"digest": digest, "measured": measured, "Verdict": Verdict}
+    environment.globals |= {"capacity": capacity, "digest": digest, "measured": measured, "Verdict": Verdict}
     return environment
 
 
