@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from smtpbench.load.abnormal import add_counts, new_counts
 from smtpbench.load.recorder import (
     COUNTS_LENGTH,
     INTENDED,
@@ -26,6 +27,7 @@ from smtpbench.load.result import (
     FAILURES,
     MISSED,
     PHASES,
+    AbnormalCounts,
     Generator,
     LoadResult,
     PhaseStats,
@@ -75,6 +77,7 @@ class Collector:
         self._totals: Counter[str] = Counter()
         self._replies: Counter[int] = Counter()
         self._traffic: Counter[str] = Counter()
+        self._abnormal: dict[str, dict[str, Any]] = {}
         self._refusal = ""
         self._processes: dict[str, _Process] = {}
         self._seconds: dict[int, _Second] = {}
@@ -83,6 +86,8 @@ class Collector:
         """Add what the engine of `process` handed over."""
         state = self._processes.setdefault(process, _Process())
         state.spent = state.spent or batch.spent
+        for name, happened in batch.abnormal.items():
+            add_counts(self._abnormal.setdefault(name, new_counts()), happened)
         state.pending = batch.under_way + batch.waiting
         if state.warm_ns < self._warm_up_ns - _BATCH_NS / 2:
             state.warm_ns += batch.span_ns
@@ -145,6 +150,7 @@ class Collector:
             outcomes=self._by_outcome(_ACTUAL),
             from_intended_start=self._from_plan(),
             traffic={name: self._traffic[name] for name in sorted(self._traffic)},
+            abnormal={name: AbnormalCounts(**counts) for name, counts in sorted(self._abnormal.items())},
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
             first_refusal=self._refusal,
             timeline=self._timeline(),

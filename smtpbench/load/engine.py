@@ -15,6 +15,7 @@ from functools import partial
 from time import perf_counter_ns as clock
 
 from smtpbench.errors import DeadlineExceeded, SessionError
+from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.journaled import Book, journaled
@@ -43,7 +44,7 @@ class User:
 
 
 class Engine:
-    """Runs sessions, each of the kind that `pick` gives for it.
+    """Runs sessions, each of the kind that `pick` gives for it, and abnormal ones beside them.
 
     `deadline_s` is how long a reply may take. The supply decides the model: a `Budget` is for users, a
     `Backlog` for arrivals. `think` gives the pause of a user between two sessions, in seconds. What the
@@ -51,7 +52,7 @@ class Engine:
     """
 
     def __init__(
-        self, pick: Callable[[], Kind], supply: Budget | Backlog, recorder: Recorder,
+        self, pick: Callable[[], Kind | AbnormalKind], supply: Budget | Backlog, recorder: Recorder,
         *, deadline_s: float, max_sessions: int = 1000, think: Callable[[], float] | None = None,
         book: Book | None = None,
     ) -> None:  # fmt: skip
@@ -73,6 +74,7 @@ class Engine:
         self._opening = 0
         self._sessions = 0
         self._over = False
+        self._beside = Beside(max_sessions)
         self._traffic: Counter[str] = Counter()  # sessions by kind, since the last batch
 
     # --- control side: any thread ---
@@ -125,6 +127,7 @@ class Engine:
         for flow in self._idle:
             _set(flow.over)
         self._idle.clear()
+        await self._beside.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._drain_s)
         self._sweep(clock())  # what is owed since before its deadline is a timeout, not a drop
@@ -189,6 +192,7 @@ class Engine:
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
         batch.traffic, self._traffic = dict(self._traffic), Counter()
+        batch.abnormal = self._beside.take_counts()
         batch.under_way = sum(flow.under_way for flow in self._flows)
         batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
         batch.ended = ended
@@ -207,7 +211,7 @@ class Engine:
 
         The caller has counted it in `_opening`, in the step that decided to open it.
         """
-        started, kind = clock(), self._pick()
+        started, kind = clock(), self._next_kind()
         try:
             async with self._connecting:
                 flow, _, extensions = await open_flow(kind.door, self._rec, partial(self._new_flow, kind))
@@ -233,6 +237,12 @@ class Engine:
             self._sessions -= 1
         self._rec.session((clock() - started) // 1000)
         return True
+
+    def _next_kind(self) -> Kind:
+        """The kind of the next session; abnormal ones that are drawn before it begin beside it."""
+        while isinstance(kind := self._pick(), AbnormalKind):
+            self._beside.begin(kind)
+        return kind
 
     def _new_flow(self, kind: Kind) -> Flow:
         timed, book = isinstance(self._supply, Backlog), self._book

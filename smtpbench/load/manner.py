@@ -94,17 +94,19 @@ class Traffic(Manner):
         return super().needs | {name.upper() for name in said if getattr(self, name)}
 
     @property
+    def described(self) -> str:
+        """A name for one that has none: where it goes, and how encrypted."""
+        words = [self.endpoint.value if self.endpoint else "", self.tls or ""]
+        return "+".join(filter(None, words)) or "traffic"
+
+    @property
     def needs_auth(self) -> bool:
         """Whether a session that cannot authenticate is none of this kind."""
         return self.auth and "auth" in self.model_fields_set
 
     def over(self, workload: Manner) -> Manner:
-        """The workload's manner with what this says on top.
-
-        A session in a mix carries one message, if nothing is said: its kind is drawn for each session.
-        """
+        """The workload's manner with what this says on top."""
         inherited = workload.model_fields_set & Manner.model_fields.keys()
         own = self.model_fields_set & Manner.model_fields.keys()
-        merged: dict[str, Any] = {"messages_per_session": 1}
-        merged |= {name: getattr(workload, name) for name in inherited}
+        merged = {name: getattr(workload, name) for name in inherited}
         return Manner(**merged | {name: getattr(self, name) for name in own})

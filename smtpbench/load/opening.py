@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns as clock
-from typing import cast
+from typing import TypeVar, cast
 
 from smtpbench.errors import (
     AuthFailed,
@@ -30,6 +30,9 @@ from smtpbench.wire.replies import Anomaly, Reply
 
 MAX_AUTH_STEPS = 4  # SCRAM takes three; a server that goes on for longer is not serious
 GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
+
+
+_F = TypeVar("_F", bound=Flow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,7 @@ class Refused(SessionError):
         self.code = reply.code
 
 
-async def open_flow(
-    door: Door, recorder: Recorder, make: Callable[[], Flow]
-) -> tuple[Flow, Reply, Extensions]:
+async def open_flow(door: Door, recorder: Recorder, make: Callable[[], _F]) -> tuple[_F, Reply, Extensions]:
     """A session ready for MAIL, its greeting and what EHLO offered. Raises SessionError."""
     flow = await _connect(door, recorder, make)
     opening = _Opening(door, recorder, flow)
@@ -101,7 +102,7 @@ async def close_flow(flow: Flow) -> None:
     flow.abort()
 
 
-async def _connect(door: Door, recorder: Recorder, make: Callable[[], Flow]) -> Flow:
+async def _connect(door: Door, recorder: Recorder, make: Callable[[], _F]) -> _F:
     flow, started = make(), clock()
     loop = cast("EventLoop", asyncio.get_running_loop())
     try:

@@ -8,12 +8,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from smtpbench.load.beside import AbnormalKind
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.kinds import Kind
 from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.setup import choose_endpoint, make_kinds
+from smtpbench.load.setup import choose_endpoint, make_abnormal, make_kinds
 from smtpbench.load.supply import Budget
 from smtpbench.load.workload import Workload
 from smtpbench.target import Target
@@ -27,7 +28,11 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
     Each kind of session of the workload is opened once. Raises SessionError if one cannot be had, or
     if the target does not offer what it is made of; UsageError if it has no such endpoint.
     """
-    kinds = make_kinds(target, workload, Random(0))
+    random = Random(0)
+    kinds: list[Kind | AbnormalKind] = [
+        *make_kinds(target, workload, random),
+        *make_abnormal(target, workload, random),
+    ]
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         greeting, extensions = runner.run(_open_each(kinds))[0]
     role, endpoint, tls = choose_endpoint(target, workload)
@@ -37,7 +42,7 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _open_each(kinds: Sequence[Kind]) -> list[tuple[Reply, Extensions]]:
+async def _open_each(kinds: Sequence[Kind | AbnormalKind]) -> list[tuple[Reply, Extensions]]:
     found = []
     for kind in kinds:
         recorder = Recorder()

@@ -89,6 +89,7 @@ class Batch:
     counters: dict[str, int] = field(default_factory=dict)
     replies: dict[int, int] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)  # sessions by kind, if there are several
+    abnormal: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts by kind
     refusal: str = ""  # the first reply of the run, not of the interval, that refused a message
 
     def to_plain(self) -> dict[str, Any]:

@@ -96,6 +96,23 @@ class ThresholdResult(_Model):
     met: bool
 
 
+class AbnormalCounts(_Model):
+    """What became of the abnormal sessions of one kind; none of it is in any other figure of the result.
+
+    ``sent = accepted + rejected_4xx + rejected_5xx + dropped + timeouts + unanswered``.
+    """
+
+    sent: int = 0
+    accepted: int = 0
+    rejected_4xx: int = 0
+    rejected_5xx: int = 0
+    dropped: int = 0
+    timeouts: int = 0
+    unanswered: int = 0  # no reply was due: we left, or the run was over
+    held_back: int = 0  # not begun, because as many were open as may be
+    first_refusal: str = ""
+
+
 class LoadResult(_Model):
     """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``).
 
@@ -111,7 +128,6 @@ class LoadResult(_Model):
     smtpbench: str = ""
     started: str = ""
     duration_s: float = 0.0
-    interrupted: bool = False  # by the user, before its end
     valid: bool = True
     invalid_reasons: list[str] = []
     target: dict[str, Any] = {}
@@ -123,6 +139,7 @@ class LoadResult(_Model):
     from_intended_start: dict[str, PhaseStats] = {}
     thresholds: list[ThresholdResult] = []
     traffic: dict[str, int] = {}  # sessions of each kind, if the workload is a mix
+    abnormal: dict[str, AbnormalCounts] = {}  # by kind, if the workload has abnormal traffic
     replies: dict[str, int] = {}
     first_refusal: str = ""  # the first reply that refused a message, as the server put it
     timeline: list[TimelinePoint] = []

@@ -59,7 +59,6 @@ def run_load(
     said = _conduct(order, progress or (lambda _: None))
     result = LoadResult.model_validate(said["result"])
     result.target = introduction
-    result.interrupted = said.get("interrupted", False)
     return result
 
 
@@ -96,8 +95,7 @@ def _order_and_listen(
         return _listen(process, progress)
     except KeyboardInterrupt:
         _end_order(process)
-        said = _listen(process, progress)
-        return said and {**said, "interrupted": True}
+        return _listen(process, progress)
 
 
 def _leave(process: subprocess.Popen[bytes]) -> None:

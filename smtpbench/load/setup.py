@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,11 +12,11 @@ from functools import partial
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from smtpbench.errors import Unreachable, UsageError
 from smtpbench.load.arrivals import Process, plan, shared
-from smtpbench.load.corpus.content import Content
-from smtpbench.load.corpus.plain import plain
+from smtpbench.load.beside import AbnormalKind
 from smtpbench.load.distributions import Distribution
 from smtpbench.load.drawing import Drawn, sizes
 from smtpbench.load.engine import Engine
@@ -22,7 +24,8 @@ from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
 from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
-from smtpbench.load.manner import Manner
+from smtpbench.load.manner import Manner, Traffic
+from smtpbench.load.message import Template
 from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Script, Transaction, always
@@ -56,16 +59,52 @@ def make_engine(
     recorder, identifiers = Recorder(), Identifiers()
     budget = None if workload.messages is None else share.of(workload.messages)
     random = Random(workload.seed * 1_000_003 + share.part)
-    weights = [traffic.share for traffic in workload.traffic] or [1.0]
-    kinds = make_kinds(target, workload, random, identifiers)  # the book asks for their contents
+    mix = make_mix(target, workload, random, identifiers)  # the book asks for its contents
     return Engine(
-        Mix(kinds, weights, random).draw,
+        mix.draw,
         Backlog() if workload.is_open else Budget(recorder, budget), recorder,
         deadline_s=target.timeouts.reply,
         max_sessions=share.of(workload.max_sessions) or 1,
         think=_seconds(workload.think_time, random),
         book=None if ledger is None else Book(ledger, identifiers),
     )  # fmt: skip
+
+
+def make_mix(
+    target: Target, workload: Workload, random: Random, identifiers: Identifiers | None = None
+) -> Mix[Kind | AbnormalKind]:
+    """All kinds of sessions with their shares: those of the abnormal ones are of all sessions."""
+    ordinary = [traffic.share for traffic in workload.traffic] or [1.0]
+    rest = 1 - math.fsum(one.share for one in workload.abnormal)
+    weights = [share * rest / math.fsum(ordinary) for share in ordinary]
+    weights += [one.share for one in workload.abnormal]
+    kinds = make_kinds(target, workload, random, identifiers)
+    return Mix([*kinds, *make_abnormal(target, workload, random)], weights, random)
+
+
+def make_abnormal(target: Target, workload: Workload, random: Random) -> list[AbnormalKind]:
+    """The abnormal kinds of a workload, in its order. Raises UsageError, Unreachable."""
+    kinds = []
+    for number, one in enumerate(workload.abnormal):
+        asked: dict[str, Any] = {"recipients": 1, "chunking": False, "endpoint": one.endpoint, "tls": one.tls}
+        if one.kind == "unknown-recipient":
+            asked["recipient"] = _unknown_recipient(target, workload)
+        manner = Traffic(**{name: value for name, value in asked.items() if value is not None}).over(workload)
+        own = Random(random.getrandbits(64))
+        try:
+            door, script = make_door(target, manner), make_script(target, manner, own)
+        except UsageError as error:
+            raise UsageError(f"abnormal[{number}].{error}") from None
+        kinds.append(AbnormalKind(one.kind, door, script, partial(one.hold.draw, own)))
+    return kinds
+
+
+def _unknown_recipient(target: Target, workload: Workload) -> str:
+    """The one the target names, or one that nobody has, where our recipients are."""
+    if target.fixtures.unknown_recipient:
+        return target.fixtures.unknown_recipient
+    domain = _recipients(target, workload)[0].rpartition("@")[2]
+    return f"nobody-{secrets.token_hex(4)}@{domain}"
 
 
 def make_kinds(
@@ -150,7 +189,7 @@ def make_script(
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
     identifiers = identifiers or Identifiers()
     templates = [
-        Content(plain(size, sender, recipients, utf8=manner.smtputf8), identifiers)
+        Template(size, sender, recipients, identifiers, utf8=manner.smtputf8)
         for size in sizes(manner.message_size)
     ]
     contents = [(one.next_content, one.next_bdat if manner.chunking else None) for one in templates]

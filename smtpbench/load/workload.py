@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from smtpbench.errors import UsageError
+from smtpbench.load.abnormal import Abnormal
 from smtpbench.load.arrivals import read_trace
 from smtpbench.load.manner import Dsn, Manner, Traffic
 from smtpbench.load.quantities import Pause
@@ -44,7 +45,8 @@ class Workload(Manner):
     are then in `trace`. A user pauses for `think_time` seconds after each message, in the session or
     between two; `idle` goes before it inside a session. What happens in the first `warm_up` seconds
     is part of `run_time` and is not measured. With `traffic` each session's kind is drawn by its
-    share. The same `seed` draws the same.
+    share, and `abnormal` ones run beside these. A session then carries one message, if
+    `messages_per_session` says no other: its kind is drawn when it begins. The same `seed` draws the same.
     """
 
     users: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -59,26 +61,35 @@ class Workload(Manner):
     warm_up: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 0.0
     think_time: Pause | None = None
     traffic: tuple[Traffic, ...] = ()
+    abnormal: tuple[Abnormal, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _read_trace(cls, data: Any) -> Any:
-        """The times of a trace travel with the workload: a worker need not have the file."""
-        if (
-            not isinstance(data, Mapping)
-            or data.get("trace") is not None
-            or not is_trace(data.get("arrivals"))
-        ):
+    def _complete(cls, data: Any) -> Any:
+        """The times of a trace travel with the workload; where sessions are drawn, there are many of them."""
+        if not isinstance(data, Mapping):
             return data
-        try:
-            return {**data, "trace": read_trace(Path(data["arrivals"]))}
-        except ValueError as error:
-            raise ValueError(f"arrivals: {data['arrivals']}: {error}") from None
+        data = dict(data)
+        if data.get("traffic") or data.get("abnormal"):
+            data.setdefault("messages_per_session", 1)
+        if is_trace(data.get("arrivals")) and data.get("trace") is None:
+            try:
+                data["trace"] = read_trace(Path(data["arrivals"]))
+            except ValueError as error:
+                raise ValueError(f"arrivals: {data['arrivals']}: {error}") from None
+        return data
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:
         if sum(value is not None for value in (self.users, self.rate, self.trace)) != 1:
             raise ValueError("users or rate or a trace is needed, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _mostly_normal(self) -> Self:
+        total = math.fsum(one.share for one in self.abnormal)
+        if total >= 1:
+            raise ValueError(f"abnormal: {total:.0%} of all sessions: expected less than 100% together")
         return self
 
     @model_validator(mode="after")
@@ -109,13 +120,27 @@ class Workload(Manner):
 
     def traffic_name(self, number: int) -> str:
         """What an entry of the mix is called in results: as it says, or by its endpoint; all different."""
-        names = [one.name or (one.endpoint.value if one.endpoint else "traffic") for one in self.traffic]
+        names = [one.name or one.described for one in self.traffic]
         name = names[number]
         return name if names.count(name) == 1 else f"{name} {names[: number + 1].count(name)}"
 
     def shown(self) -> dict[str, Any]:
-        """For a result: what was said and the defaults, without the times of a trace."""
-        return self.model_dump(mode="json", exclude_none=True, exclude={"trace"})
+        """For a result: what was said and the defaults, without the times of a trace.
+
+        Of the kinds of a mix their names and what was said: what they leave out is the workload's.
+        """
+        found = self.model_dump(mode="json", exclude_none=True, exclude={"trace", "traffic", "abnormal"})
+        if self.traffic:
+            found["traffic"] = [
+                {"name": self.traffic_name(number), **_said(one)} for number, one in enumerate(self.traffic)
+            ]
+        if self.abnormal:
+            found["abnormal"] = [_said(one) for one in self.abnormal]
+        return found
+
+
+def _said(one: BaseModel) -> dict[str, Any]:
+    return one.model_dump(mode="json", exclude_unset=True, exclude={"name"})
 
 
 def is_trace(arrivals: Any) -> bool:
@@ -162,7 +187,7 @@ def _one_line(where: str, item: Any) -> str:
     return f"{where}: {key}: {item['input']!r}: {message}" if key else f"{where}: {message}"
 
 
-_TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dsn": Dsn}
+_TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dsn": Dsn, "abnormal": Abnormal}
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -6,13 +6,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any, Literal
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.load.abnormal import COUNTS, DOES
 from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
-from smtpbench.report.capacity import conclude_capacity
-from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Run
 from smtpbench.report.text import number
+
+Tone = Literal["good", "warn", "bad"]
 
 MARKS: dict[Verdict, str] = {
     Verdict.PASS: "✓",
@@ -58,6 +60,14 @@ class Section:
             return None
         page = f"https://www.rfc-editor.org/rfc/rfc{self.rfc}"
         return f"{page}#section-{self.section}" if re.fullmatch(r"\d+(\.\d+)*", self.section) else page
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """One line on a half of the run, and how it reads."""
+
+    tone: Tone
+    text: str
 
 
 def findings(result: ConformanceResult) -> list[CaseResult]:
@@ -134,10 +144,9 @@ def conclude_load(result: LoadResult) -> Conclusion:
 
 
 def conclusions(run: Run) -> list[Conclusion]:
-    """One conclusion for each part there is, conformance first."""
+    """One conclusion for each half there is, conformance first."""
     found = [conclude_conformance(run.conformance)] if run.conformance else []
-    found += [conclude_load(run.load)] if run.load else []
-    return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
+    return found + ([conclude_load(run.load)] if run.load else [])
 
 
 def phases(result: LoadResult) -> list[tuple[str, PhaseStats]]:
@@ -182,6 +191,51 @@ def outcomes(result: LoadResult) -> list[OutcomeRow]:
         for name, shown in OUTCOME_NAMES.items()
     ]
     return [row for row in rows if row.count]
+
+
+def plain_workload(result: LoadResult) -> dict[str, Any]:
+    """The workload without the kinds of its mix, which have tables of their own."""
+    return {key: value for key, value in result.workload.items() if key not in ("traffic", "abnormal")}
+
+
+def mix(result: LoadResult) -> list[tuple[str, int, dict[str, Any]]]:
+    """Each kind of session in a mix: its name, how many sessions there were, and what was asked of it."""
+    asked = {str(one["name"]): one for one in result.workload.get("traffic", [])}
+    return [
+        (name, count, {key: value for key, value in asked.get(name, {}).items() if key != "name"})
+        for name, count in result.traffic.items()
+    ]
+
+
+ABNORMAL_HEADINGS = ("sent", "accepted", "4yz", "5yz", "dropped", "timed out", "unanswered", "held back")
+"""The counts of abnormal sessions, for people, in the order of `AbnormalRow.counts`."""
+
+ABNORMAL_MEANS = (
+    "Abnormal sessions ran beside the others and are in no other figure. Unanswered: no reply was due, "
+    "because we left or the run was over. Held back: not begun, because as many were open as may be."
+)
+
+
+@dataclass(frozen=True)
+class AbnormalRow:
+    """The abnormal sessions of one kind: what they do, what became of them, what the server said first."""
+
+    name: str
+    does: str
+    counts: tuple[int, ...]
+    first_refusal: str
+
+
+def abnormal(result: LoadResult) -> list[AbnormalRow]:
+    """A row for each kind of abnormal sessions, in the order in which they are documented."""
+    names = sorted(result.abnormal, key=lambda name: [*DOES, name].index(name))
+    return [
+        AbnormalRow(
+            name, DOES.get(name, ""), tuple(getattr(result.abnormal[name], what) for what in COUNTS),
+            result.abnormal[name].first_refusal,
+        )
+        for name in names
+    ]  # fmt: skip
 
 
 def _plural(count: int, noun: str) -> str:

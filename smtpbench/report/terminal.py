@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import compress
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -11,12 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
-from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, digest
-from smtpbench.report.capacity import conclude_capacity
-from smtpbench.report.conclusion import Conclusion
+from smtpbench.report import digest
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import milliseconds, number, visible
 
@@ -43,8 +41,6 @@ def render_terminal(result: Result | Run) -> RenderableType:
         parts += _conformance(run.conformance)
     if run.load:
         parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
-    if run.capacity:
-        parts += ([Text()] if parts else []) + _capacity(run.capacity, Run(capacity=run.capacity).target.name)
     return Group(*parts)
 
 
@@ -72,7 +68,7 @@ def _conformance(result: ConformanceResult) -> list[RenderableType]:
     return parts
 
 
-def _heading(half: str, name: str, conclusion: Conclusion) -> Text:
+def _heading(half: str, name: str, conclusion: digest.Conclusion) -> Text:
     return Text.assemble(
         (f"{half} of {visible(name)}: ", "bold"), (visible(conclusion.text), _TONES[conclusion.tone])
     )
@@ -131,7 +127,29 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     ]
     if digest.phases(result):
         parts += [Text(), _phase_table(result)]
-    return parts + _outcomes(result)
+    return parts + _outcomes(result) + _mix(result) + _abnormal(result)
+
+
+def _mix(result: LoadResult) -> list[RenderableType]:
+    """How many sessions of each kind there were, if the workload was a mix."""
+    if not result.traffic:
+        return []
+    kinds = (f"{visible(name)}: {number(count)}" for name, count in result.traffic.items())
+    return [Text(), Text(f"sessions by kind: {', '.join(kinds)}")]
+
+
+def _abnormal(result: LoadResult) -> list[RenderableType]:
+    rows = digest.abnormal(result)
+    if not rows:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("abnormal", no_wrap=True)
+    happened = [any(counts) for counts in zip(*(row.counts for row in rows), strict=True)]
+    for heading in compress(digest.ABNORMAL_HEADINGS, happened):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(visible(row.name), *map(number, compress(row.counts, happened)))
+    return [Text(), table, Text(digest.ABNORMAL_MEANS, "dim")]
 
 
 def _outcomes(result: LoadResult) -> list[RenderableType]:
@@ -169,13 +187,6 @@ def _cells(stats: PhaseStats) -> list[str]:
     if not stats.count:
         return ["–"] * len(_SIDE_BY_SIDE)
     return [milliseconds(getattr(stats, field)) for field in _SIDE_BY_SIDE.values()]
-
-
-def _capacity(result: CapacityResult, name: str) -> list[RenderableType]:
-    return [
-        _heading("Capacity", name, conclude_capacity(result)),
-        *(Text(visible(sentence)) for sentence in capacity.sentences(result)),
-    ]
 
 
 def _thresholds(result: LoadResult) -> list[RenderableType]:

@@ -70,6 +70,12 @@ def fact(value: Any) -> str:
     """A value of a workload or target for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {fact(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(fact, value))
+    if isinstance(value, float) and abs(value) < 1:
+        return f"{value:.3g}"
     return number(value) if isinstance(value, int | float) else str(value)
 
 

@@ -43,6 +43,7 @@ class Server:
         self.contents: list[bytes] = []
         self.reads: list[bytes] = []
         self.connections = 0
+        self.left = asyncio.Event()  # a client has gone
         self._counts: dict[str, int] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,6 +55,7 @@ class Server:
             pass
         finally:
             writer.close()
+            self.left.set()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pending = b""

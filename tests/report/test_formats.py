@@ -11,7 +11,7 @@ import pytest
 
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import UsageError
-from smtpbench.load.result import LoadResult, PhaseStats, ThresholdResult, Totals
+from smtpbench.load.result import AbnormalCounts, LoadResult, PhaseStats, ThresholdResult, Totals
 from smtpbench.report import Run, render_html, render_json, render_junit, render_markdown
 from smtpbench.report.terminal import SUMMARY_WIDTH, render_summary_text
 
@@ -269,3 +269,22 @@ def test_a_closed_workload_says_that_there_is_no_intended_start(load: LoadResult
 
 def stats_of(count: int, ms: float) -> PhaseStats:
     return PhaseStats(count=count, p50_ms=ms, p90_ms=ms, p99_ms=ms, p999_ms=ms, max_ms=ms)
+
+
+def test_abnormal_traffic_and_the_mix_are_in_every_form(load: LoadResult) -> None:
+    load.traffic = {"mx": 70, "submission": 31}
+    load.abnormal = {
+        "idle-holder": AbnormalCounts(sent=9, rejected_4xx=4, unanswered=5, held_back=2),
+        "unknown-recipient": AbnormalCounts(sent=12, rejected_5xx=12, first_refusal="550 <b>nobody</b>"),
+    }
+    page, markdown, summary = forms(load)
+    for text in (page, markdown, summary):
+        assert "submission" in text
+        assert "31" in text
+        assert text.index("unknown-recipient") < text.index("idle-holder")  # as they are documented
+        assert "in no other figure" in " ".join(text.split())
+    for text in (page, markdown):
+        assert "nobody" in text
+        assert "<b>nobody" not in text
+    assert all(len(line) <= SUMMARY_WIDTH for line in summary.splitlines())
+    assert "abnormal" not in render_summary_text(LoadResult())

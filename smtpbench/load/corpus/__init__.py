@@ -1,1 +1,0 @@
-"""What messages are made of: contents rendered once, into which each message's identifier is put."""
