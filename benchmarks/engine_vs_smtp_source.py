@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK
-from smtpbench.load.message import END_OF_DATA
+from smtpbench.load.script import END_OF_DATA
 from smtpbench.load.setup import make_engine
 from smtpbench.load.workload import Workload
 from smtpbench.target import Fixtures, from_url

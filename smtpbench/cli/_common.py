@@ -1,7 +1,7 @@
 """What the commands share: option types, spreading of option groups, errors to exit codes.
 
 A command is a plain function named like its module. It takes typer parameters, and may take the groups
-`TargetOptions` and `Outputs`, each of which becomes its options on the command line:
+`TargetOptions`, `Outputs` and those made by `option_group`, each of which becomes its options:
 
     def conform(target: TargetArg = "embedded", *, options: TargetOptions, outputs: Outputs) -> int:
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -101,6 +101,11 @@ _GROUPS: dict[type[Any], dict[str, Any]] = {
         "quiet": QuietOpt,
     },
 }
+
+
+def option_group(group: type[Any], options: Mapping[str, Any]) -> None:
+    """Make the dataclass `group` an option group: `options` has an option for each of its fields."""
+    _GROUPS[group] = dict(options)
 
 
 def prepare(function: Callable[..., int | None]) -> Callable[..., None]:

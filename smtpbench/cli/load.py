@@ -15,6 +15,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from smtpbench.cli._capacity import (
+    CapacityOptions,
+    capacity_exit_code,
+    prepare_search,
+    refuse_what_the_search_chooses,
+)
 from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
@@ -26,7 +32,7 @@ from smtpbench.load.run import Progress, run_load, run_worker
 from smtpbench.load.scenario import is_toml, read_scenario
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
-from smtpbench.report import render_terminal, write_outputs
+from smtpbench.report import Result, render_terminal, write_outputs
 
 DEFAULT_USERS = 10
 
@@ -149,13 +155,16 @@ def load(
     master_port: MasterPortOpt = DEFAULT_MASTER_PORT,
     web: WebOpt = False,
     web_port: WebPortOpt = 8089,
+    capacity: CapacityOptions,
     options: TargetOptions,
     outputs: Outputs,
 ) -> int:
     """Load the target with many concurrent sessions and measure it. Ctrl-C ends early and keeps the results.
 
-    Exit code: 0 thresholds met, 1 a threshold broken, 3 target unreachable, no message accepted, or we
-    were the bottleneck.
+    With --find-capacity the load is repeated at many rates, to find the highest that meets the thresholds.
+
+    Exit code: 0 thresholds met (capacity found), 1 a threshold broken (at any rate), 3 target unreachable, no
+    message accepted, or we were the bottleneck (the capacity is at least what is said).
     """
     if worker:
         with interruptible():
@@ -164,13 +173,24 @@ def load(
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     thresholds = [parse_threshold(text) for text in threshold]
+    given = {
+        "users": users, "rate": rate, "arrivals": arrivals, "seed": seed, "max_sessions": max_sessions,
+        "messages": messages, "pipelining": pipelining, "chunking": chunking,
+        "messages_per_session": messages_per_session, "message_size": message_size,
+        "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
+        "tls": tls and tls.value,
+    }  # fmt: skip
+    if capacity.find_capacity:
+        refuse_what_the_search_chooses({**given, "run_time": run_time}, master=master, web=web)
+        search = prepare_search(capacity, warm_up, thresholds, workload_fields(scenario, None, **given))
+        with open_target(target, options) as opened, interruptible():
+            locustfile = None if scenario is None or is_toml(scenario) else scenario
+            found = search.run(opened, scenario=locustfile, processes=processes, outputs=outputs)
+        write_and_show(found, outputs)
+        return capacity_exit_code(found)
     fields = workload_fields(
-        scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None,
-        users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
-        messages=messages, pipelining=pipelining, chunking=chunking,
-        messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
-        idle=idle, think_time=think_time, abnormal=abnormal or None, tls=tls and tls.value,
-    )  # fmt: skip
+        scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None, **given
+    )
     with open_target(target, options) as opened, load_progress(quiet=outputs.quiet) as show, interruptible():
         result = run_load(
             opened, fields, progress=show, scenario=scenario, processes=processes,
@@ -178,13 +198,18 @@ def load(
             web_port=web_port if web else None,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]
+    write_and_show(result, outputs)
+    return load_exit_code(result)
+
+
+def write_and_show(result: Result, outputs: Outputs) -> None:
+    """Write the files that were asked for, and a summary to the terminal."""
     write_outputs(
         result, json=outputs.json, junit=outputs.junit, html=outputs.html,
         markdown=outputs.markdown, out=outputs.out,
     )  # fmt: skip
     if not outputs.quiet:
         Console().print(render_terminal(result))
-    return load_exit_code(result)
 
 
 def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """What is the same message and what is not: identifiers, and digests that a faithful relay does not change.
 
-An identifier is eight hex digits for the run, a hyphen and nine for the message. A message has it in its
-Message-ID and in its body, once at least in each. `digest` is of the body, less what a mailbox or a relay may
-change without touching what was said:
+An identifier is eight hex digits for the run of one process, a hyphen and nine for the message. A message
+that we made has it in its Message-ID and in its body; one that must not be changed (replayed, or signed) has
+it in a header field of ours alone, `FIELD`.
+
+`digest` is of the body, less what a mailbox or a relay may change without touching what was said:
 
 - header fields: relays add trace fields above and may complete others below, so the header is not judged;
 - line ends: CRLF where a server stores LF, and empty lines at the end (an mbox puts one there);
@@ -23,10 +25,13 @@ import re
 IDENTIFIER = rb"[0-9a-f]{8}-[0-9a-f]{9}"
 RUN_DIGITS = 8
 _NUMBER_DIGITS = 9
+ID_LENGTH = RUN_DIGITS + 1 + _NUMBER_DIGITS
+FIELD = b"X-Smtpbench-Id"
 DIGEST_SIZE = 16  # octets of SHA-256 that are kept: against chance, not against an enemy
 
-_MASK = b"0" * RUN_DIGITS + b"-" + b"0" * _NUMBER_DIGITS
+MASK = b"0" * RUN_DIGITS + b"-" + b"0" * _NUMBER_DIGITS
 _ANY = re.compile(rb"(?<![0-9A-Za-z-])" + IDENTIFIER + rb"(?![0-9A-Za-z-])")
+_FIELD = re.compile(b"^" + FIELD + rb":\s*(" + IDENTIFIER + rb")\s*$", re.IGNORECASE | re.MULTILINE)
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*<?(" + IDENTIFIER + rb")@", re.IGNORECASE | re.MULTILINE)
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 _QUOTED_FROM = re.compile(rb"^>+(?=From )", re.MULTILINE)
@@ -49,8 +54,8 @@ def split(content: bytes) -> tuple[bytes, bytes]:
 
 
 def header_identifier(header: bytes) -> bytes:
-    """The identifier in the Message-ID, or b"" if that is not one of ours."""
-    found = _MESSAGE_ID.search(header)
+    """The identifier in the field of ours or else in the Message-ID, or b"" if neither has one."""
+    found = _FIELD.search(header) or _MESSAGE_ID.search(header)
     return found[1] if found else b""
 
 
@@ -61,7 +66,7 @@ def identifiers(octets: bytes) -> list[bytes]:
 
 def digest(body: bytes, identifier: bytes) -> bytes:
     """The digest of a body, in the form that survives a faithful relay (see above)."""
-    return _hash(_canonical(body).replace(identifier, _MASK) if identifier else _canonical(body))
+    return _hash(_canonical(body).replace(identifier, MASK) if identifier else _canonical(body))
 
 
 def decoded_digest(content: bytes, identifier: bytes) -> bytes:
@@ -73,7 +78,7 @@ def decoded_digest(content: bytes, identifier: bytes) -> bytes:
             octets = payload if isinstance(payload, bytes) else b""
             parts.append(part.get_content_type().encode("ascii", "replace") + b"\n" + _canonical(octets))
     whole = b"\0".join(parts)
-    return _hash(whole.replace(identifier, _MASK) if identifier else whole)
+    return _hash(whole.replace(identifier, MASK) if identifier else whole)
 
 
 def _canonical(body: bytes) -> bytes:

@@ -22,9 +22,8 @@ from time import perf_counter_ns as clock
 from typing import Protocol
 
 from smtpbench.load.connection import Connection
-from smtpbench.load.message import END_OF_DATA
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import DATA, RSET, Script, Transaction
+from smtpbench.load.script import DATA, END_OF_DATA, RSET, Script, Transaction
 
 
 class Source(Protocol):

@@ -128,6 +128,7 @@ class LoadResult(_Model):
     smtpbench: str = ""
     started: str = ""
     duration_s: float = 0.0
+    interrupted: bool = False  # by the user, before its end
     valid: bool = True
     invalid_reasons: list[str] = []
     target: dict[str, Any] = {}

@@ -59,6 +59,7 @@ def run_load(
     said = _conduct(order, progress or (lambda _: None))
     result = LoadResult.model_validate(said["result"])
     result.target = introduction
+    result.interrupted = said.get("interrupted", False)
     return result
 
 
@@ -95,7 +96,8 @@ def _order_and_listen(
         return _listen(process, progress)
     except KeyboardInterrupt:
         _end_order(process)
-        return _listen(process, progress)
+        said = _listen(process, progress)
+        return said and {**said, "interrupted": True}
 
 
 def _leave(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from itertools import repeat
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
 QUIT = b"QUIT\r\n"
+END_OF_DATA = b".\r\n"  # follows the CRLF that ends the content (RFC 5321 §4.1.1.4)
 
 
 class Transaction:

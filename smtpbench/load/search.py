@@ -49,7 +49,8 @@ class End(StrEnum):
     """What a search has found."""
 
     FOUND = "found"  # an edge, and a rate below it that was confirmed
-    AT_LEAST = "at-least"  # a rate that holds, and nothing above it could be tried
+    MAXIMUM = "maximum"  # the highest rate that was to be tried holds
+    AT_LEAST = "at-least"  # a rate that holds, and the generator could not go above it
     BELOW = "below"  # not even the lowest rate held
     UNFINISHED = "unfinished"  # stopped before it was confirmed
     UNKNOWN = "unknown"  # no trial said anything about the target
@@ -175,8 +176,8 @@ class Search:
             self._rejected = rate
             return
         self._confirmed = rate
-        at_wall = not any(at > rate and not one for at, one in self._trials)
-        self._end = End.AT_LEAST if self._limited or at_wall else End.FOUND
+        failed_above = any(at > rate and not one for at, one in self._trials)
+        self._end = End.AT_LEAST if self._limited else End.FOUND if failed_above else End.MAXIMUM
 
     # --- what is known ---
 
@@ -219,7 +220,7 @@ class Search:
     def _reason(self, end: End) -> str:
         if self._limited:
             return self._limited
-        if end is End.AT_LEAST:
+        if end is End.MAXIMUM:
             return f"no higher rate was to be tried than {self._wall:g}/s"
         if end is End.BELOW:
             return f"not even {min(at for at, _ in self._trials):g}/s held"

@@ -17,6 +17,8 @@ from typing import Any
 from smtpbench.errors import Unreachable, UsageError
 from smtpbench.load.arrivals import Process, plan, shared
 from smtpbench.load.beside import AbnormalKind
+from smtpbench.load.corpus.content import Content
+from smtpbench.load.corpus.plain import plain
 from smtpbench.load.distributions import Distribution
 from smtpbench.load.drawing import Drawn, sizes
 from smtpbench.load.engine import Engine
@@ -25,7 +27,6 @@ from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
 from smtpbench.load.manner import Manner, Traffic
-from smtpbench.load.message import Template
 from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Script, Transaction, always
@@ -189,7 +190,7 @@ def make_script(
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
     identifiers = identifiers or Identifiers()
     templates = [
-        Template(size, sender, recipients, identifiers, utf8=manner.smtputf8)
+        Content(plain(size, sender, recipients, utf8=manner.smtputf8), identifiers)
         for size in sizes(manner.message_size)
     ]
     contents = [(one.next_content, one.next_bdat if manner.chunking else None) for one in templates]

@@ -40,6 +40,11 @@ class Threshold:
     comparison: str
     limit: float  # in ms for a latency, a fraction for error_rate, else as typed
 
+    @property
+    def is_latency(self) -> bool:
+        """Whether `limit` is a latency in ms."""
+        return _is_latency(self.metric)
+
     def check(self, result: LoadResult) -> ThresholdResult:
         """What was measured, and whether it is within the limit."""
         value = _measure(self.metric, result)

@@ -6,15 +6,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.abnormal import COUNTS, DOES
 from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
+from smtpbench.report.capacity import conclude_capacity
+from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Run
 from smtpbench.report.text import number
-
-Tone = Literal["good", "warn", "bad"]
 
 MARKS: dict[Verdict, str] = {
     Verdict.PASS: "✓",
@@ -60,14 +60,6 @@ class Section:
             return None
         page = f"https://www.rfc-editor.org/rfc/rfc{self.rfc}"
         return f"{page}#section-{self.section}" if re.fullmatch(r"\d+(\.\d+)*", self.section) else page
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """One line on a half of the run, and how it reads."""
-
-    tone: Tone
-    text: str
 
 
 def findings(result: ConformanceResult) -> list[CaseResult]:
@@ -144,9 +136,10 @@ def conclude_load(result: LoadResult) -> Conclusion:
 
 
 def conclusions(run: Run) -> list[Conclusion]:
-    """One conclusion for each half there is, conformance first."""
+    """One conclusion for each part there is, conformance first."""
     found = [conclude_conformance(run.conformance)] if run.conformance else []
-    return found + ([conclude_load(run.load)] if run.load else [])
+    found += [conclude_load(run.load)] if run.load else []
+    return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
 
 
 def phases(result: LoadResult) -> list[tuple[str, PhaseStats]]:

@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
-from smtpbench.report import digest, text
+from smtpbench.report import capacity, digest, text
+from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, timeline_plot
 
@@ -22,7 +23,6 @@ def render_html(result: Result | Run) -> str:
     """`result` as one HTML document. Raises UsageError if a latency histogram in it cannot be decoded."""
     run = Run.of(result)
     script = _resource("report.js")
-    plots = (latency_plot(run.load), timeline_plot(run.load)) if run.load else ("", "")
     return (
         _environment()
         .get_template("report.html.jinja")
@@ -32,10 +32,19 @@ def render_html(result: Result | Run) -> str:
             style=Markup(_resource("report.css")),  # noqa: S704  our own file
             script=Markup(script),  # noqa: S704  our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            latency_svg=Markup(plots[0]),  # noqa: S704  drawn by us, from numbers
-            timeline_svg=Markup(plots[1]),  # noqa: S704  drawn by us, from numbers
+            plots=_plots(run),
         )
     )
+
+
+def _plots(run: Run) -> dict[str, Markup]:
+    """The plots there are by name, as inline SVG; "" where there is nothing to draw."""
+    drawn: dict[str, str] = {}
+    if run.load:
+        drawn |= {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+    if run.capacity:
+        drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
 
 
 def _resource(name: str) -> str:
@@ -60,7 +69,7 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_lines": text.wire_lines,
     }
-    environment.globals |= {"digest": digest, "measured": measured, "Verdict": Verdict}
+    environment.globals |= {"capacity": capacity, "digest": digest, "measured": measured, "Verdict": Verdict}
     return environment
 
 

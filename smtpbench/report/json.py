@@ -1,4 +1,4 @@
-"""The public JSON forms: ``smtpbench.conformance/1``, ``smtpbench.load/1`` and ``smtpbench.certify/1``."""
+"""The public JSON forms: ``smtpbench.conformance/1``, ``…load/1``, ``…capacity/1`` and ``…certify/1``."""
 
 from __future__ import annotations
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult
+from smtpbench.load.search import End
 from smtpbench.load.thresholds import measured, useless
+from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.digest import place
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import visible, wire_lines
@@ -24,6 +27,8 @@ def render_junit(result: Result | Run, *, strict: bool = False) -> str:
         _conformance(root, run.conformance, strict=strict)
     if run.load:
         _load(root, run.load)
+    if run.capacity:
+        _capacity(root, run.capacity)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -92,6 +97,22 @@ def _load(root: ElementTree.Element, result: LoadResult) -> None:
         if not threshold.met:
             message = f"{threshold.expression}: {measured(threshold)}"
             ElementTree.SubElement(case, "failure", message=visible(message), type="threshold")
+    _count(suite)
+
+
+def _capacity(root: ElementTree.Element, result: CapacityResult) -> None:
+    """One test case: a failure if no rate holds, an error if the search did not settle it."""
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.capacity")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    case = ElementTree.SubElement(suite, "testcase", classname="capacity", name="highest-rate-that-holds")
+    case.set("time", f"{result.duration_s:.3f}")
+    figures = result.capacity.model_dump(exclude_none=True) | {"end": result.end.value}
+    _properties(case, {name: str(value) for name, value in figures.items()})
+    kind = {End.BELOW: "failure", End.FOUND: "", End.MAXIMUM: ""}.get(result.end, "error")
+    if kind:
+        text = conclude_capacity(result).text
+        ElementTree.SubElement(case, kind, message=visible(text), type=result.end.value)
     _count(suite)
 
 

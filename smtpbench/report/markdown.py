@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from smtpbench.conformance.result import CaseResult
 from smtpbench.load.thresholds import measured
-from smtpbench.report import digest, text
+from smtpbench.report import capacity, digest, text
 from smtpbench.report.model import Result, Run
 
 
@@ -43,5 +43,5 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_block": _wire_block,
     }
-    environment.globals |= {"digest": digest, "measured": measured}
+    environment.globals |= {"capacity": capacity, "digest": digest, "measured": measured}
     return environment

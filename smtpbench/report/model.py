@@ -1,15 +1,16 @@
-"""What a report is made from: one run, with either half or both."""
+"""What a report is made from: one run, with either half or both, or a capacity search."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from smtpbench.conformance.result import ConformanceResult, TargetInfo
+from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult
 
 SCHEMA = "smtpbench.certify/1"
 
-Result = ConformanceResult | LoadResult
+Result = ConformanceResult | LoadResult | CapacityResult
 
 
 class Run(BaseModel):
@@ -20,6 +21,7 @@ class Run(BaseModel):
     schema_: str = Field(default=SCHEMA, alias="schema")
     conformance: ConformanceResult | None = None
     load: LoadResult | None = None
+    capacity: CapacityResult | None = None
 
     @classmethod
     def of(cls, result: Result | Run) -> Run:
@@ -28,19 +30,20 @@ class Run(BaseModel):
             return result
         if isinstance(result, ConformanceResult):
             return cls(conformance=result)
-        return cls(load=result)
+        return cls(capacity=result) if isinstance(result, CapacityResult) else cls(load=result)
 
     @property
     def halves(self) -> tuple[Result, ...]:
         """The results there are, conformance first."""
-        return tuple(half for half in (self.conformance, self.load) if half is not None)
+        return tuple(half for half in (self.conformance, self.load, self.capacity) if half is not None)
 
     @property
     def target(self) -> TargetInfo:
         """The target as it introduced itself, to the conformance half if there is one."""
         if self.conformance:
             return self.conformance.target
-        facts = self.load.target if self.load else {}
+        measured = self.load or self.capacity
+        facts = measured.target if measured else {}
         endpoint = facts.get("endpoint")
         return TargetInfo(
             name=str(facts.get("name", "target")),

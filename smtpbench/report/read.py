@@ -9,16 +9,21 @@ from pydantic import ValidationError
 
 from smtpbench.conformance import result as conformance
 from smtpbench.errors import UsageError
+from smtpbench.load import capacity_result as capacity
 from smtpbench.load import result as load
 from smtpbench.report import model
-from smtpbench.report.model import Run
+from smtpbench.report.model import Result, Run
 
 CONFORMANCE_FILE = "conformance.json"
 LOAD_FILE = "load.json"
+CAPACITY_FILE = "capacity.json"
 
-_MODELS: dict[str, type[conformance.ConformanceResult | load.LoadResult | Run]] = {
+_FILES = (CONFORMANCE_FILE, LOAD_FILE, CAPACITY_FILE)
+
+_MODELS: dict[str, type[Result | Run]] = {
     conformance.SCHEMA: conformance.ConformanceResult,
     load.SCHEMA: load.LoadResult,
+    capacity.SCHEMA: capacity.CapacityResult,
     model.SCHEMA: Run,
 }
 
@@ -27,13 +32,14 @@ def read_run(path: Path) -> Run:
     """The run that a folder or a JSON file holds. Raises UsageError that names the file and what is wrong."""
     if not path.is_dir():
         return _read_file(path)
-    files = [file for name in (CONFORMANCE_FILE, LOAD_FILE) if (file := path / name).is_file()]
+    files = [file for name in _FILES if (file := path / name).is_file()]
     if not files:
-        raise UsageError(f"{path}: neither {CONFORMANCE_FILE} nor {LOAD_FILE} is in this folder")
+        raise UsageError(f"{path}: none of {', '.join(_FILES)} is in this folder")
     halves = [_read_file(file) for file in files]
     return Run(
         conformance=next((half.conformance for half in halves if half.conformance), None),
         load=next((half.load for half in halves if half.load), None),
+        capacity=next((half.capacity for half in halves if half.capacity), None),
     )
 
 
@@ -52,7 +58,7 @@ def _read_file(path: Path) -> Run:
     except ValidationError as error:
         raise UsageError(f"{path}: {_first(error)}") from None
     if not run.halves:
-        raise UsageError(f"{path}: neither a conformance nor a load result is in it")
+        raise UsageError(f"{path}: no result is in it")
     return run
 
 

@@ -12,9 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
+from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
-from smtpbench.report import digest
+from smtpbench.report import capacity, digest
+from smtpbench.report.capacity import conclude_capacity
+from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Result, Run
 from smtpbench.report.text import milliseconds, number, visible
 
@@ -41,6 +44,8 @@ def render_terminal(result: Result | Run) -> RenderableType:
         parts += _conformance(run.conformance)
     if run.load:
         parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
+    if run.capacity:
+        parts += ([Text()] if parts else []) + _capacity(run.capacity, Run(capacity=run.capacity).target.name)
     return Group(*parts)
 
 
@@ -68,7 +73,7 @@ def _conformance(result: ConformanceResult) -> list[RenderableType]:
     return parts
 
 
-def _heading(half: str, name: str, conclusion: digest.Conclusion) -> Text:
+def _heading(half: str, name: str, conclusion: Conclusion) -> Text:
     return Text.assemble(
         (f"{half} of {visible(name)}: ", "bold"), (visible(conclusion.text), _TONES[conclusion.tone])
     )
@@ -187,6 +192,13 @@ def _cells(stats: PhaseStats) -> list[str]:
     if not stats.count:
         return ["–"] * len(_SIDE_BY_SIDE)
     return [milliseconds(getattr(stats, field)) for field in _SIDE_BY_SIDE.values()]
+
+
+def _capacity(result: CapacityResult, name: str) -> list[RenderableType]:
+    return [
+        _heading("Capacity", name, conclude_capacity(result)),
+        *(Text(visible(sentence)) for sentence in capacity.sentences(result)),
+    ]
 
 
 def _thresholds(result: LoadResult) -> list[RenderableType]:

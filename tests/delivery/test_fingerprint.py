@@ -16,15 +16,22 @@ from smtpbench.delivery.fingerprint import (
     number_of,
     split,
 )
-from smtpbench.load.message import END_OF_DATA, Template
+from smtpbench.load.corpus.content import Content
+from smtpbench.load.corpus.plain import plain
+from smtpbench.load.identifiers import Identifiers
+from smtpbench.load.script import END_OF_DATA
 
 ID = b"0123abcd-00000001f"
 BODY = b"0123abcd-00000001f\r\nFrom here on\r\n\r\n>From there\r\nlast line\r\n\r\n"
 HEADER = b"From: <a@example.org>\r\nMessage-ID: <0123abcd-00000001f@example.org>\r\n"
 
 
+def plain_content():
+    return Content(plain(1024, "a@example.org", ["b@example.net"]), Identifiers())
+
+
 def test_identifiers_of_the_load_are_found_where_they_are():
-    content = Template(1024, "a@example.org", ["b@example.net"]).next_content().removesuffix(END_OF_DATA)
+    content = plain_content().next_content().removesuffix(END_OF_DATA)
     header, body = split(content)
     (found,) = identifiers(body)
     assert header_identifier(header) == found
@@ -32,7 +39,7 @@ def test_identifiers_of_the_load_are_found_where_they_are():
 
 
 def test_messages_of_one_content_have_one_digest():
-    template = Template(1024, "a@example.org", ["b@example.net"])
+    template = plain_content()
     arrivals = [read_arrival(template.next_content().removesuffix(END_OF_DATA), 1) for _ in range(3)]
     assert len({one.identifier for one in arrivals}) == 3
     assert len({(one.digest, one.decoded) for one in arrivals}) == 1
@@ -64,6 +71,12 @@ def test_every_flipped_bit_of_a_body_shows(at, bit):
     damaged[at] ^= 1 << bit
     arrival = read_arrival(HEADER + b"\r\n" + bytes(damaged), 1)
     assert arrival.spliced or arrival.digest != digest(BODY, ID)
+
+
+def test_a_header_field_of_ours_goes_before_a_message_id():
+    header = b"X-Smtpbench-Id: " + ID + b"\r\nMessage-ID: <ffffffff-00000000f@example.org>"
+    assert header_identifier(header) == ID
+    assert header_identifier(header.partition(b"\r\n")[2]) == b"ffffffff-00000000f"
 
 
 def test_a_dot_too_many_and_a_line_too_few_show():

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smtpbench.load.corpus.content import Content
+from smtpbench.load.corpus.plain import plain
 from smtpbench.load.flow import Flow
-from smtpbench.load.message import Template
+from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Transaction, always
 from smtpbench.load.supply import Budget
@@ -154,13 +156,13 @@ async def session(
     """Send `messages` over as many sessions as it takes; replies come in pieces of `cut` octets."""
     recorder = Recorder()
     supply = Budget(recorder, messages)
-    template = Template(600, "s@example.org", RECIPIENTS)
+    content = Content(plain(600, "s@example.org", RECIPIENTS), Identifiers())
     script = always(
         Transaction(
             b"MAIL FROM:<s@example.org>\r\n",
             tuple(b"RCPT TO:<%s>\r\n" % name.encode() for name in RECIPIENTS),
-            template.next_content,
-            template.next_bdat,
+            content.next_content,
+            content.next_bdat,
         ),
         lmtp=lmtp,
     )

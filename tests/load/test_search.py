@@ -122,7 +122,7 @@ def test_nothing_holds() -> None:
 
 def test_the_highest_rate_that_was_asked_for_holds() -> None:
     answer, asked = searched(Bounds(start=100, maximum=300), hard(5000))
-    assert answer.end is End.AT_LEAST
+    assert answer.end is End.MAXIMUM
     assert (answer.rate, answer.held, answer.tried) == (300, 4, 4)
     assert answer.edge is None
     assert max(ask.rate for ask in asked) == 300

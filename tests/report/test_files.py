@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, load: LoadResult)
         ('{"schema": ["smtpbench.load/1"]}', "schema is"),
         ('{"schema": "smtpbench.load/1", "valid": "perhaps"}', "valid: input should be a valid boolean"),
         ('{"schema": "smtpbench.conformance/1"}', "smtpbench: field required"),
-        ('{"schema": "smtpbench.certify/1"}', "neither a conformance nor a load result"),
+        ('{"schema": "smtpbench.certify/1"}', "no result is in it"),
     ],
 )
 def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, content: str, complaint: str) -> None:
@@ -88,7 +88,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_run(tmp_path / "none.json")
-    with pytest.raises(UsageError, match=r"neither conformance\.json nor load\.json"):
+    with pytest.raises(UsageError, match=r"none of conformance\.json, load\.json, capacity\.json"):
         read_run(tmp_path)
 
 
