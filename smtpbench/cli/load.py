@@ -98,6 +98,13 @@ SizeOpt = Annotated[
         "choice:1k@70,64k@25,1m@5 (1024).", "SIZE",
     ),
 ]  # fmt: skip
+ContentOpt = Annotated[
+    str | None,
+    _workload(
+        "What is generated: plain, html, attachment, quoted-printable, headers, long-lines, dots, 8bit; or "
+        "mime, a mixture; with weights: plain@6,mime@3,8bit (plain).", "KINDS",
+    ),
+]  # fmt: skip
 RecipientsOpt = Annotated[str | None, _workload("Recipients a message, such as 2 or uniform:1-10 (1).", "N")]
 IdleOpt = Annotated[
     str | None,
@@ -142,6 +149,7 @@ def load(
     chunking: ChunkingOpt = None,
     messages_per_session: PerSessionOpt = None,
     message_size: SizeOpt = None,
+    content: ContentOpt = None,
     recipients: RecipientsOpt = None,
     idle: IdleOpt = None,
     think_time: ThinkTimeOpt = None,
@@ -176,7 +184,7 @@ def load(
     given = {
         "users": users, "rate": rate, "arrivals": arrivals, "seed": seed, "max_sessions": max_sessions,
         "messages": messages, "pipelining": pipelining, "chunking": chunking,
-        "messages_per_session": messages_per_session, "message_size": message_size,
+        "messages_per_session": messages_per_session, "message_size": message_size, "content": content,
         "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
         "tls": tls and tls.value,
     }  # fmt: skip

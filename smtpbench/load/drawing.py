@@ -13,7 +13,7 @@ FEW = 20  # recipients; the commands of more are put together anew, so that not 
 POOL_OCTETS = 64 << 20  # of them all; a heavy tail gets fewer, so that memory stays within bounds
 
 Content = Callable[[bytes], bytes]
-Contents = tuple[Content, Content | None]  # as DATA and as BDAT carry it
+Message = tuple[bytes, Content, Content | None]  # its MAIL, and its content as DATA and as BDAT carry it
 
 
 def sizes(distribution: Distribution) -> list[int]:
@@ -27,27 +27,27 @@ def sizes(distribution: Distribution) -> list[int]:
 
 
 class Drawn:
-    """Draws each transaction: how many of `rcpts` it names, and which of `contents` it carries.
+    """Draws each transaction: how many of `rcpts` it names, and which of `messages` it is.
 
     `next` is a script's. It draws from `random` alone, so that a seed gives the same messages in the
     same order.
     """
 
     def __init__(
-        self, mail: bytes, rcpts: tuple[bytes, ...], contents: Sequence[Contents],
-        recipients: Distribution, random: Random,
+        self, rcpts: tuple[bytes, ...], messages: Sequence[Message], recipients: Distribution, random: Random
     ) -> None:  # fmt: skip
-        self._mail, self._rcpts, self._contents = mail, rcpts, contents
+        self._rcpts, self._messages = rcpts, messages
         self._recipients, self._random = recipients, random
         self._known: dict[tuple[int, int], Transaction] = {}
 
     def next(self) -> Transaction:
         """The next transaction."""
-        key = self._recipients.draw_whole(self._random), int(self._random.random() * len(self._contents))
+        key = self._recipients.draw_whole(self._random), int(self._random.random() * len(self._messages))
         found = self._known.get(key)
         if found is None:
-            number, content = key
-            found = Transaction(self._mail, self._rcpts[:number], *self._contents[content])
+            number, message = key
+            mail, content, bdat_content = self._messages[message]
+            found = Transaction(mail, self._rcpts[:number], content, bdat_content)
             if number <= FEW:
                 self._known[key] = found
         return found

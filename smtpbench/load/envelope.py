@@ -11,11 +11,13 @@ from smtpbench.load.script import Transaction
 from smtpbench.wire import commands
 
 
-def mail_parameters(manner: Manner) -> dict[str, str | None]:
-    """Those of MAIL but for the ENVID, which is another one for each message."""
+def mail_parameters(manner: Manner, needs: frozenset[str]) -> dict[str, str | None]:
+    """Those of MAIL for a content with these `needs`, but for the ENVID, which no two messages share."""
     found: dict[str, str | None] = {}
-    if manner.smtputf8:
-        found |= {"BODY": "8BITMIME", "SMTPUTF8": None}  # the headers are UTF-8 (RFC 6532)
+    if manner.smtputf8 or needs:
+        found["BODY"] = "8BITMIME"  # RFC 6152 §2
+    if manner.smtputf8 or "SMTPUTF8" in needs:
+        found["SMTPUTF8"] = None  # the headers are UTF-8 (RFC 6532)
     if manner.dsn is not None and manner.dsn.ret is not None:
         found["RET"] = manner.dsn.ret.upper()
     return found

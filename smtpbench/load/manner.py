@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from smtpbench.load.corpus.mixture import PLAIN, Contents
 from smtpbench.load.quantities import RECIPIENTS, SIZE, Messages, Pause, Recipients, Sizes
 from smtpbench.target import Role
 
@@ -44,11 +45,11 @@ class Manner(Strict):
 
     `endpoint` None is the target's main one, or the first with the `tls` that is asked for.
     `message_size` is in octets of content before dot-stuffing (RFC 5321 §4.5.2); it, `recipients`
-    and `messages_per_session` are numbers or distributions (`quantities`).
-    `messages_per_session` None keeps a session for the whole run. `idle` is how long a session lies
-    idle after each message before the next, in seconds. `auth`: as the user of the target file, if
-    it names one. `pipelining` and `chunking` (RFC 3030) are used where they are offered;
-    `smtputf8` (RFC 6531) and `dsn` have to be.
+    and `messages_per_session` are numbers or distributions (`quantities`). `content` is which kinds of
+    messages are generated (`corpus/mixture.py`). `messages_per_session` None keeps a session for the
+    whole run. `idle` is how long a session lies idle after each message before the next, in seconds.
+    `auth`: as the user of the target file, if it names one. `pipelining` and `chunking` (RFC 3030)
+    are used where they are offered; `smtputf8` (RFC 6531) and `dsn` have to be.
     """
 
     endpoint: Role | None = None
@@ -60,6 +61,7 @@ class Manner(Strict):
     dsn: Dsn | None = None
     messages_per_session: Messages | None = None
     message_size: Sizes = SIZE.read(1024)
+    content: Contents = PLAIN
     recipients: Recipients = RECIPIENTS.read(1)
     idle: Pause | None = None
     sender: str | None = None

@@ -44,11 +44,12 @@ class Script:
 
     `next` is called once for each message, by any of these sessions, shortly before its first octet
     goes out; it is on the hot path. `lmtp`: a reply for each accepted recipient after the content
-    (RFC 2033 §4.2).
+    (RFC 2033 §4.2). `needs` are the extensions without which some of it may not be sent.
     """
 
     next: Callable[[], Transaction]
     lmtp: bool = False
+    needs: frozenset[str] = frozenset()
 
 
 def always(transaction: Transaction, *, lmtp: bool = False) -> Script:

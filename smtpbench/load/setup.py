@@ -17,13 +17,12 @@ from typing import Any
 from smtpbench.errors import Unreachable, UsageError
 from smtpbench.load.arrivals import Process, plan, shared
 from smtpbench.load.beside import AbnormalKind
-from smtpbench.load.corpus.content import Content
-from smtpbench.load.corpus.plain import plain
+from smtpbench.load.corpus.mime import Envelope
+from smtpbench.load.corpus.stock import Pool, Stock
 from smtpbench.load.distributions import Distribution
-from smtpbench.load.drawing import Drawn, sizes
+from smtpbench.load.drawing import Drawn, Message, sizes
 from smtpbench.load.engine import Engine
 from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
-from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
 from smtpbench.load.manner import Manner, Traffic
@@ -57,29 +56,30 @@ def make_engine(
 
     It keeps a journal in the folder `ledger`, if one is named.
     """
-    recorder, identifiers = Recorder(), Identifiers()
+    recorder = Recorder()
     budget = None if workload.messages is None else share.of(workload.messages)
-    random = Random(workload.seed * 1_000_003 + share.part)
-    mix = make_mix(target, workload, random, identifiers)  # the book asks for its contents
+    seed = workload.seed * 1_000_003 + share.part
+    random, stock = Random(seed), Stock(seed)
+    mix = make_mix(target, workload, random, stock)  # the book asks for its contents
     return Engine(
         mix.draw,
         Backlog() if workload.is_open else Budget(recorder, budget), recorder,
         deadline_s=target.timeouts.reply,
         max_sessions=share.of(workload.max_sessions) or 1,
         think=_seconds(workload.think_time, random),
-        book=None if ledger is None else Book(ledger, identifiers),
+        book=None if ledger is None else Book(ledger, stock.identifiers),
     )  # fmt: skip
 
 
 def make_mix(
-    target: Target, workload: Workload, random: Random, identifiers: Identifiers | None = None
+    target: Target, workload: Workload, random: Random, stock: Stock | None = None
 ) -> Mix[Kind | AbnormalKind]:
     """All kinds of sessions with their shares: those of the abnormal ones are of all sessions."""
     ordinary = [traffic.share for traffic in workload.traffic] or [1.0]
     rest = 1 - math.fsum(one.share for one in workload.abnormal)
     weights = [share * rest / math.fsum(ordinary) for share in ordinary]
     weights += [one.share for one in workload.abnormal]
-    kinds = make_kinds(target, workload, random, identifiers)
+    kinds = make_kinds(target, workload, random, stock)
     return Mix([*kinds, *make_abnormal(target, workload, random)], weights, random)
 
 
@@ -108,18 +108,16 @@ def _unknown_recipient(target: Target, workload: Workload) -> str:
     return f"nobody-{secrets.token_hex(4)}@{domain}"
 
 
-def make_kinds(
-    target: Target, workload: Workload, random: Random, identifiers: Identifiers | None = None
-) -> list[Kind]:
+def make_kinds(target: Target, workload: Workload, random: Random, stock: Stock | None = None) -> list[Kind]:
     """The kinds of sessions of a workload, in the order of its mix. Raises UsageError, Unreachable."""
-    identifiers = identifiers or Identifiers()
+    stock = stock or Stock()
     if not workload.traffic:
-        return [_kind(target, workload, workload, random, identifiers)]
+        return [_kind(target, workload, workload, random, stock)]
     kinds = []
     for number, traffic in enumerate(workload.traffic):
         try:
             kind = _kind(
-                target, workload, traffic.over(workload), random, identifiers, auth_needed=traffic.needs_auth
+                target, workload, traffic.over(workload), random, stock, auth_needed=traffic.needs_auth
             )
         except UsageError as error:
             raise UsageError(f"traffic[{number}].{error}") from None
@@ -128,15 +126,16 @@ def make_kinds(
 
 
 def _kind(
-    target: Target, workload: Workload, manner: Manner, random: Random, identifiers: Identifiers,
+    target: Target, workload: Workload, manner: Manner, random: Random, stock: Stock,
     *, auth_needed: bool = False,
 ) -> Kind:  # fmt: skip
     # each with a chance of its own, so that how many sessions of a kind there are changes none of the others
     own = Random(random.getrandbits(64))
+    script = make_script(target, manner, own, stock)
     return Kind(
-        make_door(target, manner, auth_needed=auth_needed), make_script(target, manner, own, identifiers),
+        make_door(target, manner, auth_needed=auth_needed), script,
         counted(manner.messages_per_session, own),
-        _seconds(manner.idle or workload.think_time, own), manner.needs,
+        _seconds(manner.idle or workload.think_time, own), manner.needs | script.needs,
     )  # fmt: skip
 
 
@@ -179,28 +178,38 @@ def make_door(target: Target, manner: Manner, *, auth_needed: bool = False) -> D
 
 
 def make_script(
-    target: Target, manner: Manner, random: Random | None = None, identifiers: Identifiers | None = None
+    target: Target, manner: Manner, random: Random | None = None, stock: Stock | None = None
 ) -> Script:
     """The transactions of a kind of session. Raises UsageError if a message is too small for its headers."""
     sender = manner.sender or target.fixtures.sender
     recipients = _recipients(target, manner)
     for address in (sender, *recipients):
         _check_address(address, utf8=manner.smtputf8)
-    mail = commands.mail(sender, mail_parameters(manner)) + commands.CRLF
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
-    identifiers = identifiers or Identifiers()
-    templates = [
-        Content(plain(size, sender, recipients, utf8=manner.smtputf8), identifiers)
-        for size in sizes(manner.message_size)
-    ]
-    contents = [(one.next_content, one.next_bdat if manner.chunking else None) for one in templates]
-    if len(contents) == 1 and manner.recipients.fixed is not None:
-        following = always(Transaction(mail, rcpts, *contents[0])).next
+    pool = (stock or Stock()).generated(
+        manner.content, sizes(manner.message_size), Envelope(sender, tuple(recipients), manner.smtputf8)
+    )
+    messages = _messages(manner, sender, pool)
+    if len(messages) == 1 and manner.recipients.fixed is not None:
+        mail, content, bdat_content = messages[0]
+        following = always(Transaction(mail, rcpts, content, bdat_content)).next
     else:
-        following = Drawn(mail, rcpts, contents, manner.recipients, random or Random(1)).next
+        following = Drawn(rcpts, messages, manner.recipients, random or Random(1)).next
     if manner.dsn is not None and manner.dsn.envid:
         following = Identified(following).next
-    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP)
+    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=pool.needs)
+
+
+def _messages(manner: Manner, sender: str, pool: Pool) -> list[Message]:
+    """What is equally likely to be sent: a content, and the MAIL that says what it is."""
+    messages: list[Message] = [
+        (
+            commands.mail(sender, mail_parameters(manner, content.needs)) + commands.CRLF,
+            content.next_content, content.next_bdat if manner.chunking else None,
+        )
+        for content in pool.contents
+    ]  # fmt: skip
+    return [messages[index] for index in pool.order]
 
 
 def choose_endpoint(target: Target, manner: Manner) -> tuple[Role, Endpoint, str]:

@@ -73,9 +73,12 @@ def _stuffed(pieces: Sequence[bytes]) -> list[bytes]:
 
 
 def _needs(pieces: Sequence[bytes]) -> frozenset[str]:
-    """The extensions it may not be sent without (RFC 6531 for a header of UTF-8, RFC 6152)."""
+    """The extensions without which it may not be sent.
+
+    A header of UTF-8 needs SMTPUTF8, which includes 8BITMIME (RFC 6531 §3.1); 8-bit text needs 8BITMIME.
+    """
     if all(piece.isascii() for piece in pieces):
         return frozenset()
-    header = split(b"x".join(pieces))[0]
-    wanted = {"SMTPUTF8": not header.isascii(), "8BITMIME": True}
-    return frozenset(name for name, value in wanted.items() if value)
+    header, body = split(b"x".join(pieces))
+    wanted = {"SMTPUTF8": header, "8BITMIME": body}
+    return frozenset(name for name, octets in wanted.items() if not octets.isascii())

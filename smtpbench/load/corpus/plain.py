@@ -12,11 +12,13 @@ from smtpbench.errors import UsageError
 _LINE = b"The quick brown fox jumps over the lazy dog; SMTP carries it, dots and all.\r\n"
 
 
-def plain(size: int, sender: str, recipients: Sequence[str], *, utf8: bool = False) -> list[bytes]:
+def plain(
+    size: int, sender: str, recipients: Sequence[str], *, utf8: bool = False, in_body: bool = True
+) -> list[bytes]:
     """The pieces of a `Content` of exactly `size` octets, no line of which begins with a dot.
 
-    The identifier is in the Message-ID and is the first line of the body. With `utf8` the headers are UTF-8
-    (RFC 6532). Raises UsageError if the headers alone are larger.
+    The identifier is in the Message-ID and, if `in_body`, is the first line of the body. With `utf8` the
+    headers are UTF-8 (RFC 6532). Raises UsageError if the headers alone are larger.
     """
     shown = ", ".join(recipients[:3]) + (", …" if len(recipients) > 3 else "")
     head = b"From: <%s>\r\nTo: %s\r\nDate: %s\r\nSubject: %s\r\nMessage-ID: <" % (
@@ -27,6 +29,8 @@ def plain(size: int, sender: str, recipients: Sequence[str], *, utf8: bool = Fal
     used = len(head) + len(middle) + 2 * ID_LENGTH + 2
     if size < used + 2:
         raise UsageError(f"message size {size}: too small, the headers alone take {used} octets")
+    if not in_body:
+        return [head, middle + filler(size - used + ID_LENGTH + 2)]
     return [head, middle, b"\r\n" + filler(size - used)]
 
 
