@@ -152,6 +152,12 @@ class PreparedSearch:
     settings: Settings
     thresholds: Sequence[Threshold]
 
+    @property
+    def busiest(self) -> dict[str, Any]:
+        """An open workload of the search, for its limits: it may open as many sessions as any trial."""
+        fields = {name: value for name, value in self.fields.items() if name not in _OF_USERS}
+        return {**fields, "rate": self.settings.start or self.settings.maximum}
+
     def run(
         self, target: Target, *, scenario: Path | None, processes: int, outputs: Outputs
     ) -> CapacityResult:

@@ -20,6 +20,7 @@ from smtpbench.cli.load import (
     interruptible,
     load_exit_code,
     load_progress,
+    notice_limits,
     workload_fields,
 )
 from smtpbench.conformance.baseline import Baseline
@@ -90,8 +91,12 @@ def _load(target: Target, workload: dict[str, Any], *, quiet: bool) -> tuple[Loa
     """What was measured and 0, or, if nothing could be, a result that says why and the error's exit code."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        with load_progress(quiet=quiet) as show, interruptible():
-            return run_load(target, workload, progress=show), EXIT_OK
+        with interruptible():
+            noticed = notice_limits(target, workload, look=True, quiet=quiet)
+            with load_progress(quiet=quiet) as show:
+                result = run_load(target, workload, progress=show)
+        result.preflight = noticed
+        return result, EXIT_OK
     except SmtpbenchError as error:
         result = LoadResult(
             smtpbench=smtpbench.__version__,

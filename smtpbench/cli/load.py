@@ -21,18 +21,21 @@ from smtpbench.cli._capacity import (
     prepare_search,
     refuse_what_the_search_chooses,
 )
-from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.cli._common import Outputs, TargetArg, complain
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.abnormal import DOES
 from smtpbench.load.order import DEFAULT_MASTER_PORT
-from smtpbench.load.result import LoadResult
+from smtpbench.load.preflight import preflight as find_limits
+from smtpbench.load.result import LoadResult, Notice
 from smtpbench.load.run import Progress, run_load, run_worker
 from smtpbench.load.scenario import is_toml, read_scenario
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
 from smtpbench.report import Result, render_terminal, write_outputs
+from smtpbench.report.text import visible
+from smtpbench.target import Target
 
 DEFAULT_USERS = 10
 
@@ -124,6 +127,10 @@ TlsOpt = Annotated[TlsMode | None, _workload("How TLS begins (as the target says
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
 ]
+PreflightOpt = Annotated[
+    bool, typer.Option("--preflight/--no-preflight", rich_help_panel="Workload",
+                       help="Look for limits of the target first, for a few seconds."),
+]  # fmt: skip
 ProcessesOpt = Annotated[int, _processes("Generator processes; with --master, workers to wait for.", "N")]
 MasterOpt = Annotated[bool, _processes("Wait for workers instead of starting them.")]
 WorkerOpt = Annotated[bool, _processes("Work for a master; the target and the workload are its to say.")]
@@ -156,6 +163,7 @@ def load(
     abnormal: AbnormalOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     tls: TlsOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    preflight: PreflightOpt = True,
     processes: ProcessesOpt = 1,
     master: MasterOpt = False,
     worker: WorkerOpt = False,
@@ -193,21 +201,36 @@ def load(
         search = prepare_search(capacity, warm_up, thresholds, workload_fields(scenario, None, **given))
         with open_target(target, options) as opened, interruptible():
             locustfile = None if scenario is None or is_toml(scenario) else scenario
+            noticed = notice_limits(opened, search.busiest, look=preflight, quiet=outputs.quiet)
             found = search.run(opened, scenario=locustfile, processes=processes, outputs=outputs)
+        found.preflight = noticed
         write_and_show(found, outputs)
         return capacity_exit_code(found)
     fields = workload_fields(
         scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None, **given
     )
-    with open_target(target, options) as opened, load_progress(quiet=outputs.quiet) as show, interruptible():
-        result = run_load(
-            opened, fields, progress=show, scenario=scenario, processes=processes,
-            await_workers=master, master_host=master_host, master_port=master_port,
-            web_port=web_port if web else None,
-        )  # fmt: skip
+    with open_target(target, options) as opened, interruptible():
+        noticed = notice_limits(opened, fields, look=preflight, quiet=outputs.quiet)
+        with load_progress(quiet=outputs.quiet) as show:
+            result = run_load(
+                opened, fields, progress=show, scenario=scenario, processes=processes,
+                await_workers=master, master_host=master_host, master_port=master_port,
+                web_port=web_port if web else None,
+            )  # fmt: skip
+    result.preflight = noticed
     result.thresholds = [one.check(result) for one in thresholds]
     write_and_show(result, outputs)
     return load_exit_code(result)
+
+
+def notice_limits(target: Target, fields: Mapping[str, Any], *, look: bool, quiet: bool) -> list[Notice]:
+    """Limits of the target that the load would run into, told on standard error before it begins."""
+    if not look:
+        return []
+    noticed = find_limits(target, make_workload(**with_users(fields, DEFAULT_USERS)))
+    for notice in noticed if not quiet else ():
+        complain(f"preflight: {visible(notice.text)}")
+    return noticed
 
 
 def write_and_show(result: Result, outputs: Outputs) -> None:

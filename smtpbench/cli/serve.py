@@ -18,6 +18,8 @@ from rich.table import Table
 
 from smtpbench.errors import EXIT_OK, UsageError
 from smtpbench.server import FAULTS, MaildirStore, NullStore, Server, ServerConfig, Store
+from smtpbench.server.faults import with_faults
+from smtpbench.server.limits import LIMIT_NAMES, limited, parse_limits
 from smtpbench.target import Credentials, Endpoint, Role
 
 ListenOpt = Annotated[
@@ -29,6 +31,10 @@ MaildirOpt = Annotated[
     typer.Option(help="Deliver below this folder, a Maildir for each mailbox; without it, throw mail away."),
 ]
 FaultOpt = Annotated[list[str], typer.Option(metavar="NAME", help="Misbehave in this one way; repeatable.")]
+LimitOpt = Annotated[
+    list[str],
+    typer.Option(metavar="NAME=N", help=f"A limit for each client; repeatable: {', '.join(LIMIT_NAMES)}."),
+]
 ListFaultsOpt = Annotated[bool, typer.Option("--list-faults", help="List the faults there are, and exit.")]
 TlsCertOpt = Annotated[
     Path | None, typer.Option(help="Certificate chain, PEM; without it one is made for localhost.")
@@ -52,6 +58,7 @@ def serve(
     role: RoleOpt = Role.MX,
     maildir: MaildirOpt = None,
     fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    limit: LimitOpt = [],  # noqa: B006
     list_faults: ListFaultsOpt = False,
     tls_cert: TlsCertOpt = None,
     tls_key: TlsKeyOpt = None,
@@ -76,7 +83,8 @@ def serve(
         tls=tls,
         certificate=certificate,
     )
-    server = Server(config, store=_store(maildir), faults=tuple(fault))
+    receiver = limited(parse_limits(limit), with_faults(fault)) if limit else None
+    server = Server(config, store=_store(maildir), faults=tuple(fault), receiver=receiver)
     target = None
     if target_file is not None:
         target = target_file, _target_lines(config, maildir, ca_out, username, password_env)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from smtpbench import __version__
-from smtpbench.errors import SessionError
+from smtpbench.errors import SessionError, SmtpbenchError
 from smtpbench.load.capacity_result import Capacity, CapacityResult, KneeResult, Trial, UslResult
 from smtpbench.load.knee import find_knee
 from smtpbench.load.result import LoadResult, PhaseStats
@@ -170,15 +170,17 @@ class CapacityRun:
         return given
 
     def _run_twice(self, fields: Fields) -> LoadResult | None:
-        """A trial; a target that lets nobody in gets more time once, and then ends the search (None)."""
+        """A trial; a target that lets nobody in gets more time once. None if the search has to end."""
         for last in (False, True):
             try:
                 return self.run(fields)
-            except SessionError as error:
-                if last or not self._trials:
-                    if not self._trials:
-                        raise
-                    self._stop(f"after trial {len(self._trials)} the target let nobody in: {error}")
+            except SmtpbenchError as error:
+                if not self._trials:
+                    raise
+                if last or not isinstance(error, SessionError):
+                    told = "the target let nobody in" if isinstance(error, SessionError) else "a trial failed"
+                    self._stop(f"after trial {len(self._trials)} {told}: {error}")
+                    return None
                 self._let_recover()
         return None
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smtpbench.load.result import Notice
 from smtpbench.load.search import End, Step, Verdict
 
 SCHEMA = "smtpbench.capacity/1"
@@ -109,5 +110,5 @@ class CapacityResult(_Model):
     knee: KneeResult | None = None
     usl: UslResult | None = None
     trials: list[Trial] = []
-    preflight: list[dict[str, Any]] = []
+    preflight: list[Notice] = []
     notes: list[str] = []

@@ -23,6 +23,7 @@ from smtpbench.load.recorder import (
     percentile,
     phase_stats,
 )
+from smtpbench.load.refusals import notes_on
 from smtpbench.load.result import (
     FAILURES,
     MISSED,
@@ -78,7 +79,7 @@ class Collector:
         self._replies: Counter[int] = Counter()
         self._traffic: Counter[str] = Counter()
         self._abnormal: dict[str, dict[str, Any]] = {}
-        self._refusal = ""
+        self._refusals: dict[str, str] = {}
         self._processes: dict[str, _Process] = {}
         self._seconds: dict[int, _Second] = {}
 
@@ -103,7 +104,7 @@ class Collector:
         self._totals.update(batch.counters)
         self._replies.update(batch.replies)
         self._traffic.update(batch.traffic)
-        self._refusal = self._refusal or batch.refusal
+        self._refusals = batch.refusals | self._refusals
         for name, sparse in batch.series.items():
             counts = self._counts.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))
             counts[sparse.positions] += sparse.counts
@@ -152,7 +153,9 @@ class Collector:
             traffic={name: self._traffic[name] for name in sorted(self._traffic)},
             abnormal={name: AbnormalCounts(**counts) for name, counts in sorted(self._abnormal.items())},
             replies={str(code): self._replies[code] for code in sorted(self._replies)},
-            first_refusal=self._refusal,
+            first_refusal=next(iter(self._refusals.values()), ""),
+            refusals=list(self._refusals.values()),
+            notes=notes_on(self._refusals.values()),
             timeline=self._timeline(),
             generator=self._generator(),
         )

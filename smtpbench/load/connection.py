@@ -134,9 +134,10 @@ class Connection(asyncio.Protocol):
             self._on(code, now)
 
     def _note(self, octets: bytes) -> None:
-        """Keep the words of the first refusal."""
-        if not self._rec.refusal:
-            self._rec.note_refusal(" / ".join(escape(line) for line in octets.splitlines()))
+        """Keep the words of the first refusal with each code."""
+        code = octets[:3].decode("latin-1")
+        if code not in self._rec.refusals:
+            self._rec.note_refusal(" / ".join(escape(line) for line in octets.splitlines()), code)
 
     # --- set-up, reply by reply ---
 

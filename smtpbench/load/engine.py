@@ -279,7 +279,7 @@ class Engine:
         if not due:
             return
         if isinstance(error, Refused | NotOffered):
-            self._rec.note_refusal(str(error))
+            self._rec.note_refusal(str(error), str(getattr(error, "code", "")))
             later = isinstance(error, Refused) and error.code // 100 == 4
             outcome = "rejected_4xx" if later else "rejected_5xx"
         else:

@@ -21,6 +21,7 @@ from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, PhaseStats
 
 LOWEST_US = 1
 REFUSAL_MAX = 300  # characters kept of the words of a server
+REFUSALS_MAX = 20  # … for so many reply codes
 HIGHEST_US = 3_600_000_000  # one hour: more than the longest timeout of RFC 5321 §4.5.3.2
 DIGITS = 3
 _SUB_BUCKET_BITS = 11  # 2 * 10**DIGITS values take 11 bits; below 2**11 every µs has a count of its own
@@ -90,7 +91,7 @@ class Batch:
     replies: dict[int, int] = field(default_factory=dict)
     traffic: dict[str, int] = field(default_factory=dict)  # sessions by kind, if there are several
     abnormal: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts by kind
-    refusal: str = ""  # the first reply of the run, not of the interval, that refused a message
+    refusals: dict[str, str] = field(default_factory=dict)  # by reply code, the first of the whole run
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts only, as msgpack and JSON take them."""
@@ -148,7 +149,7 @@ class Recorder:
         for name in SERIES:
             setattr(self, name, self._raw[name].append)
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self.refusal = ""
+        self.refusals: dict[str, str] = {}
 
     def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
         """A message failed as `outcome`, so long after it began and (open workloads) after it was due."""
@@ -162,9 +163,15 @@ class Recorder:
         self.counters[MISSED] += 1
         self._raw[INTENDED_OF[MISSED]].append(waited_ns // 1000)
 
-    def note_refusal(self, text: str) -> None:
-        """Keep what a server said when it refused a message, if it is the first time."""
-        self.refusal = self.refusal or text[:REFUSAL_MAX]
+    @property
+    def refusal(self) -> str:
+        """The first refusal of all, "" if there was none."""
+        return next(iter(self.refusals.values()), "")
+
+    def note_refusal(self, text: str, code: str = "") -> None:
+        """Keep what a server said when it refused a message, if it is the first time with this code."""
+        if len(self.refusals) < REFUSALS_MAX:
+            self.refusals.setdefault(code, text[:REFUSAL_MAX])
 
     def fold(self) -> None:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
@@ -188,7 +195,7 @@ class Recorder:
         replies = {int(code): int(self._replies[code]) for code in codes}
         self._replies[:] = 0
         counters, self.counters = self.counters, dict.fromkeys(COUNTERS, 0)
-        return Batch(series=series, counters=counters, replies=replies, refusal=self.refusal)
+        return Batch(series=series, counters=counters, replies=replies, refusals=dict(self.refusals))
 
 
 def _taken(raw: array[int]) -> NDArray[np.int64]:

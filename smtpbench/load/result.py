@@ -113,6 +113,21 @@ class AbnormalCounts(_Model):
     first_refusal: str = ""
 
 
+class Notice(_Model):
+    """Something about the target that the figures of a load would show instead of its capacity.
+
+    `limit` is where it was met, `asked` what the workload asks for (None: without bound); `hits` says that
+    the workload will run into it. `reply` is what the target answered.
+    """
+
+    kind: str
+    text: str
+    limit: int | None = None
+    asked: int | None = None
+    hits: bool = False
+    reply: str = ""
+
+
 class LoadResult(_Model):
     """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``).
 
@@ -139,10 +154,13 @@ class LoadResult(_Model):
     outcomes: dict[str, PhaseStats] = {}
     from_intended_start: dict[str, PhaseStats] = {}
     thresholds: list[ThresholdResult] = []
+    preflight: list[Notice] = []  # what was noticed before the load
+    notes: list[str] = []  # what was noticed in it, that a reader of the figures should know
     traffic: dict[str, int] = {}  # sessions of each kind, if the workload is a mix
     abnormal: dict[str, AbnormalCounts] = {}  # by kind, if the workload has abnormal traffic
     replies: dict[str, int] = {}
     first_refusal: str = ""  # the first reply that refused a message, as the server put it
+    refusals: list[str] = []  # the first of each reply code
     timeline: list[TimelinePoint] = []
     generator: Generator = Generator()
 

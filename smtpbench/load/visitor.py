@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from smtpbench.errors import AuthFailed, Inconclusive
-from smtpbench.load.script import DATA, RSET
+from smtpbench.errors import AuthFailed, SessionError
+from smtpbench.load.manner import Manner
+from smtpbench.load.script import DATA, RSET, Transaction
 from smtpbench.load.setup import choose_endpoint, make_script
-from smtpbench.load.workload import Workload
 from smtpbench.session import Session
 from smtpbench.target import Role, Target, Timeouts
 from smtpbench.wire.replies import Reply
@@ -13,7 +13,7 @@ from smtpbench.wire.replies import Reply
 _MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256")  # the cheapest that TLS makes safe, first
 
 
-class Turned(Inconclusive):
+class Turned(SessionError):
     """The target turned the session away before MAIL, with `reply` to `command` ("" is the connection)."""
 
     def __init__(self, command: str, reply: Reply) -> None:
@@ -22,14 +22,14 @@ class Turned(Inconclusive):
 
 
 class Visitor:
-    """Opens sessions at the endpoint that `workload` uses, with its TLS and its user."""
+    """Opens sessions in the manner of a workload: at its endpoint, with its TLS and its user."""
 
-    def __init__(self, target: Target, workload: Workload, timeouts: Timeouts | None = None) -> None:
-        self._target, self._workload = target, workload
+    def __init__(self, target: Target, manner: Manner, timeouts: Timeouts | None = None) -> None:
+        self._target, self._manner = target, manner
         self._timeouts = timeouts or target.timeouts
-        self._role, endpoint, self._tls = choose_endpoint(target, workload)
+        self._role, endpoint, self._tls = choose_endpoint(target, manner)
         self._endpoint = endpoint.model_copy(update={"tls": self._tls})
-        self._script = make_script(target, workload)
+        self._script = make_script(target, manner)
 
     async def open(self) -> Session:
         """A session that may send mail. Raises Turned and what `Session` raises."""
@@ -53,20 +53,25 @@ class Visitor:
             raise
         return session
 
+    def next_transaction(self) -> Transaction:
+        """The next message of the workload."""
+        return self._script.next()
+
     async def deliver(self, session: Session) -> bool:
         """Send the next message of the workload; whether it was accepted. Raises what `Session` raises."""
-        transaction, accepted = self._script.next(), 0
-        if (await self._ask(session, transaction.mail)).severity == 2:
-            replies = [await self._ask(session, line) for line in transaction.rcpts]
+        transaction, accepted = self.next_transaction(), 0
+        if (await self.ask(session, transaction.mail)).severity == 2:
+            replies = [await self.ask(session, line) for line in transaction.rcpts]
             accepted = sum(reply.severity == 2 for reply in replies)
-        if not accepted or (await self._ask(session, DATA)).code != 354:
-            await self._ask(session, RSET)
+        if not accepted or (await self.ask(session, DATA)).code != 354:
+            await self.ask(session, RSET)
             return False
         await session.send(transaction.content(b""))
         outcomes = [await session.read_reply() for _ in range(accepted if self._script.lmtp else 1)]
         return all(reply.severity == 2 for reply in outcomes)
 
-    async def _ask(self, session: Session, line: bytes) -> Reply:
+    async def ask(self, session: Session, line: bytes) -> Reply:
+        """Send `line`, which has its CRLF, and read the reply."""
         await session.send(line)
         return await session.read_reply()
 
@@ -86,7 +91,7 @@ class Visitor:
 
     async def _log_in(self, session: Session) -> None:
         login, offered = self._target.auth, session.extensions.auth_mechanisms
-        if login is None or not self._workload.auth or (not offered and self._role is Role.MX):
+        if login is None or not self._manner.auth or (not offered and self._role is Role.MX):
             return
         order = _MECHANISMS if session.tls_active else tuple(reversed(_MECHANISMS))
         mechanism = next((name for name in order if name in offered), None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.abnormal import COUNTS, DOES
+from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
@@ -140,6 +141,15 @@ def conclusions(run: Run) -> list[Conclusion]:
     found = [conclude_conformance(run.conformance)] if run.conformance else []
     found += [conclude_load(run.load)] if run.load else []
     return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
+
+
+def limits(result: LoadResult | CapacityResult) -> list[str]:
+    """What was noticed before the load, a sentence each; those that the load runs into first."""
+    ordered = sorted(result.preflight, key=lambda notice: not notice.hits)
+    return [
+        f"{'The load runs into a limit' if notice.hits else 'A limit of the target'}: {notice.text}"
+        for notice in ordered
+    ]
 
 
 def phases(result: LoadResult) -> list[tuple[str, PhaseStats]]:

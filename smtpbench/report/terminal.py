@@ -118,6 +118,8 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     parts: list[RenderableType] = [
         _heading("Load", name, digest.conclude_load(result)),
         *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
+        *_limits(result),
+        *(Text(f"note: {visible(note)}", _TONES["warn"]) for note in result.notes),
         *_thresholds(result),
         Text(
             f"{number(totals.accepted)} accepted, {number(totals.rejected_4xx)} × 4yz, "
@@ -197,8 +199,13 @@ def _cells(stats: PhaseStats) -> list[str]:
 def _capacity(result: CapacityResult, name: str) -> list[RenderableType]:
     return [
         _heading("Capacity", name, conclude_capacity(result)),
+        *_limits(result),
         *(Text(visible(sentence)) for sentence in capacity.sentences(result)),
     ]
+
+
+def _limits(result: LoadResult | CapacityResult) -> list[RenderableType]:
+    return [Text(visible(sentence), _TONES["warn"]) for sentence in digest.limits(result)]
 
 
 def _thresholds(result: LoadResult) -> list[RenderableType]:
