@@ -1,6 +1,6 @@
 """Steady load: as many users as you ask for, each sending its next message when the last is answered.
 
-smtpbench load TARGET --scenario steady.py --users 20 --run-time 30s
+smtpbench load TARGET --scenario steady --users 20 --run-time 30s
 locust -f steady.py --host smtp://127.0.0.1:2525            # Locust's own web page and options
 locust -f steady.py --smtp-target target.toml --headless -u 20 -t 30s
 

@@ -48,6 +48,7 @@ def test_the_wheel_claims_one_import_name(wheel: zipfile.Path) -> None:
         ("conformance", "*.py", "smtpbench/cases"),
         ("conformance/catalogue", "*.toml", "smtpbench/cases/catalogue"),
         ("scenarios", "*.py", "smtpbench/scenarios"),
+        ("scenarios", "*.toml", "smtpbench/scenarios"),
     ],
 )
 def test_every_file_is_in_its_place(wheel: zipfile.Path, folder: str, pattern: str, place: str) -> None:

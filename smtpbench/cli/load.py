@@ -30,7 +30,7 @@ from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
 from smtpbench.load.run import Progress, run_load, run_worker
-from smtpbench.load.scenario import is_toml, read_scenario
+from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
 from smtpbench.report import Result, render_terminal, write_outputs
@@ -58,7 +58,11 @@ def _processes(text: str, metavar: str | None = None) -> Any:
 
 ScenarioOpt = Annotated[
     Path | None,
-    _workload("A TOML file, or a Locust file with an SmtpUser; options go on top of it.", "FILE"),
+    _workload(
+        "A TOML file, or a Locust file with an SmtpUser, or one of ours by name: abnormal, diurnal, mixed, "
+        "newsletter, ramp, soak, spike, steady. Options go on top of it.",
+        "FILE",
+    ),
 ]
 UsersOpt = Annotated[
     int | None,
@@ -248,6 +252,7 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     fields = {name: value for name, value in given.items() if value is not None}
     if run_time is not None:
         fields["run_time"] = parse_duration(run_time)
+    scenario = scenario and find_scenario(scenario)
     if scenario is not None and is_toml(scenario):
         fields = overlay(read_scenario(scenario), fields)
     elif scenario is not None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,22 @@ from locust.exception import RPCError
 from locust.runners import MasterRunner
 from locust.util.load_locustfile import load_locustfile
 
+from smtpbench import errors
 from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.locust_user import SmtpUser
+from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.order import Order
-from smtpbench.load.workload import DEFAULT_RUN_TIME_S, Workload, make_workload, overlay
+from smtpbench.load.probe import probe
+from smtpbench.load.workload import (
+    DEFAULT_RUN_TIME_S,
+    MODELS,
+    Workload,
+    is_trace,
+    make_workload,
+    overlay,
+)
+from smtpbench.target import Target
 
 POLL_S = 0.05
 PROGRESS_S = 0.9  # batches come once a second, more or less
@@ -48,6 +60,7 @@ class Conductor:
         self._stopped = False
         self._lost = False  # a worker went away in the middle
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._introduction: dict[str, Any] = {}
 
     def stop(self) -> None:
         """End the run early and keep what was measured."""
@@ -73,6 +86,8 @@ class Conductor:
         control.target, control.workload = self._order.target, user_class.workload
         control.on_spent = self.stop
         try:
+            if self._order.scenario is not None:
+                self._introduce(user_class.workload)
             if not alone:
                 self._gather(environment)
             self._measure(environment, control)
@@ -92,7 +107,26 @@ class Conductor:
         user_class = classes[0]
         own = user_class.workload.model_dump(exclude_unset=True)
         user_class.workload = make_workload(**overlay(own, given))
-        return user_class, shapes[0] if shapes and "users" not in given else None
+        if not shapes or given.keys() & MODELS or is_trace(given.get("arrivals")):
+            return user_class, None
+        if user_class.workload.is_open:
+            raise UsageError(
+                f"--scenario {order.scenario}: {type(shapes[0]).__name__} steers users, and its workload has "
+                "none: give a rate that changes, such as ramp:10-200,60s, or users"
+            )
+        return user_class, shapes[0]
+
+    def _introduce(self, workload: Workload) -> None:
+        """Ask the target once for each kind of session of a scenario. Raises SessionError, UsageError."""
+        assert self._order.target is not None
+        asked: list[dict[str, Any] | SmtpbenchError] = []
+        ask = partial(_answer_or_error, asked, self._order.target, workload)
+        run_in_native_thread(ask, "smtpbench-probe")  # the loop of a probe is not for greenlets
+        while not asked:
+            gevent.sleep(POLL_S)
+        if isinstance(asked[0], SmtpbenchError):
+            raise asked[0]
+        self._introduction = asked[0]
 
     def _work(self, environment: Environment) -> None:
         """Serve a master until it says quit or is gone."""
@@ -157,6 +191,7 @@ class Conductor:
         starting.join(START_S)  # a master that is stopped while it starts comes to rest as "running"
         starting.kill()
         runner.stop()
+        control.wait_for_the_rest()
 
     def _run_time(self, environment: Environment, workload: Workload) -> float:
         """Seconds until the end; a number of messages, a trace or a load shape is an end of its own.
@@ -187,6 +222,9 @@ class Conductor:
 
     def _result(self, control: Control) -> Any:
         result = control.result()
+        result.target = self._introduction or result.target
+        if control.environment.shape_class is not None:
+            result.workload["shape"] = type(control.environment.shape_class).__name__
         if control.collector.processes < control.expected:
             missing = control.expected - control.collector.processes
             result.invalid_reasons.append(f"{missing} of {control.expected} processes reported nothing")
@@ -194,6 +232,16 @@ class Conductor:
             result.invalid_reasons.append("a worker went away during the run")
         result.valid = not result.invalid_reasons
         return result
+
+
+def _answer_or_error(into: list[dict[str, Any] | SmtpbenchError], target: Target, workload: Workload) -> None:
+    try:
+        into.append(probe(target, workload))
+    except SmtpbenchError as error:
+        into.append(error)
+    except BaseException:
+        into.append(SmtpbenchError("the target could not be asked"))
+        raise
 
 
 def _load_scenario(path: Path) -> tuple[list[type[SmtpUser]], list[LoadTestShape]]:
@@ -241,6 +289,11 @@ def _claim_stdout() -> Say:
     return say
 
 
+def _public_kind(error: SmtpbenchError) -> str:
+    """The name in the error tree of what this is a kind of."""
+    return next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+
+
 def main() -> None:
     """Run one order."""
     logging.basicConfig(level=logging.ERROR)
@@ -256,7 +309,7 @@ def main() -> None:
     try:
         conductor.run()
     except SmtpbenchError as error:
-        say({"error": {"kind": type(error).__name__, "text": str(error)}})
+        say({"error": {"kind": _public_kind(error), "text": str(error)}})
 
 
 if __name__ == "__main__":

@@ -100,6 +100,17 @@ class Control:
         if self._engine is not None:
             self._engine.remove_user(user)
 
+    def wait_for_the_rest(self) -> None:
+        """Until the engine of this process has handed over its last batch.
+
+        Locust calls a test stopped before it tells us so: a load shape that has come to its end stops it
+        in a greenlet of its own.
+        """
+        if self._engine is not None:
+            self._engine.stop()
+        if self._poller is not None:
+            self._poller.join()
+
     @property
     def spent(self) -> bool:
         """Whether every process has sent all its messages."""

@@ -15,7 +15,7 @@ from smtpbench import errors
 from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
 from smtpbench.load.probe import probe
 from smtpbench.load.result import LoadResult
-from smtpbench.load.scenario import is_toml, read_scenario
+from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
 from smtpbench.load.workload import Workload, make_workload, overlay, with_users
 from smtpbench.target import Target
 
@@ -49,16 +49,18 @@ def run_load(
         if isinstance(workload, Workload)
         else dict(workload)
     )
+    scenario = scenario and find_scenario(scenario)
     if scenario is not None and is_toml(scenario):
         given, scenario = overlay(read_scenario(scenario), given), None
-    introduction = probe(target, make_workload(**with_users(given, 1)))
+    # what kinds of sessions a Locust file has is known where it is loaded: its conductor asks the target
+    introduction = probe(target, make_workload(**with_users(given, 1))) if scenario is None else {}
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port,
     )  # fmt: skip
     said = _conduct(order, progress or (lambda _: None))
     result = LoadResult.model_validate(said["result"])
-    result.target = introduction
+    result.target = introduction or result.target
     result.interrupted = said.get("interrupted", False)
     return result
 

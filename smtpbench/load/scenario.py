@@ -20,15 +20,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import smtpbench
 from smtpbench.errors import UsageError
 from smtpbench.load.workload import Workload, is_trace, validated, with_users
 
 _EMPIRICAL = "empirical:"
 
 
-def is_toml(scenario: Path | None) -> bool:
+def is_toml(scenario: Path) -> bool:
     """Whether a scenario is for us to read, and not for Locust."""
-    return scenario is not None and scenario.suffix == ".toml"
+    return scenario.suffix == ".toml"
+
+
+def find_scenario(scenario: Path) -> Path:
+    """A file of the user, or one of ours by its bare name. Raises UsageError that names ours."""
+    ours = {path.stem: path for path in _ours() if path.suffix in (".py", ".toml")}
+    if scenario.exists() or scenario.name != str(scenario) or (scenario.suffix and scenario.stem not in ours):
+        return scenario
+    if scenario.stem not in ours:
+        raise UsageError(f"--scenario {scenario}: no such file, and none of ours: {', '.join(sorted(ours))}")
+    return ours[scenario.stem]
+
+
+def _ours() -> list[Path]:
+    """``scenarios/`` of a checkout, ``smtpbench/scenarios`` of the wheel."""
+    package = Path(smtpbench.__file__).parent
+    return [*package.parent.glob("scenarios/*"), *package.glob("scenarios/*")]
 
 
 def read_scenario(path: Path) -> dict[str, Any]:

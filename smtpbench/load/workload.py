@@ -24,7 +24,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 PROCESSES = ("poisson", "constant")  # how messages arrive at a rate; else `arrivals` names a trace file
-_MODELS = {"users", "rate", "trace"}
+MODELS = {"users", "rate", "trace"}  # one of them makes a workload closed or open
 
 
 def _seconds(value: Any) -> Any:
@@ -151,14 +151,15 @@ def is_trace(arrivals: Any) -> bool:
 def overlay(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a scenario with those that were `given` on top: one model takes the place of another."""
     replaced: set[str] = set()
-    if given.keys() & _MODELS or is_trace(given.get("arrivals")):
-        replaced = _MODELS | ({"arrivals"} if is_trace(own.get("arrivals")) else set())
+    if given.keys() & MODELS or is_trace(given.get("arrivals")):
+        replaced = MODELS | ({"arrivals"} if is_trace(own.get("arrivals")) else set())
+        replaced |= set() if "users" in given else {"think_time"}
     return {**{name: value for name, value in own.items() if name not in replaced}, **given}
 
 
 def with_users(given: Mapping[str, Any], users: int) -> dict[str, Any]:
     """`given`, with so many users if it names no model."""
-    named = given.keys() & _MODELS or is_trace(given.get("arrivals"))
+    named = given.keys() & MODELS or is_trace(given.get("arrivals"))
     return dict(given) if named else {"users": users, **given}
 
 

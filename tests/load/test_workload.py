@@ -119,6 +119,8 @@ def test_a_rate_that_changes_has_a_length_of_its_own() -> None:
         ({"rate": 2.0, "arrivals": "constant"}, {"rate": 3.0}, {"rate": 3.0, "arrivals": "constant"}),
         ({"arrivals": "a.txt", "trace": (0.0,)}, {"rate": 3.0}, {"rate": 3.0}),
         ({"users": 3}, {"arrivals": "a.txt"}, {"arrivals": "a.txt"}),
+        ({"users": 3, "think_time": 1}, {"rate": 2.0}, {"rate": 2.0}),
+        ({"users": 3, "think_time": 1}, {"users": 2}, {"users": 2, "think_time": 1}),
         ({"users": 3}, {"arrivals": "constant"}, {"users": 3, "arrivals": "constant"}),
     ],
 )
