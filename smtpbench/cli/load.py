@@ -112,6 +112,11 @@ ContentOpt = Annotated[
         "mime, a mixture; with weights: plain@6,mime@3,8bit (plain).", "KINDS",
     ),
 ]  # fmt: skip
+CorpusOpt = Annotated[
+    str | None,
+    _workload("Mail to replay: a folder of .eml files, a Maildir, an mbox. Its addresses are not used.",
+              "generated|FOLDER|FILE"),
+]  # fmt: skip
 RecipientsOpt = Annotated[str | None, _workload("Recipients a message, such as 2 or uniform:1-10 (1).", "N")]
 IdleOpt = Annotated[
     str | None,
@@ -161,6 +166,7 @@ def load(
     messages_per_session: PerSessionOpt = None,
     message_size: SizeOpt = None,
     content: ContentOpt = None,
+    corpus: CorpusOpt = None,
     recipients: RecipientsOpt = None,
     idle: IdleOpt = None,
     think_time: ThinkTimeOpt = None,
@@ -196,7 +202,8 @@ def load(
     given = {
         "users": users, "rate": rate, "arrivals": arrivals, "seed": seed, "max_sessions": max_sessions,
         "messages": messages, "pipelining": pipelining, "chunking": chunking,
-        "messages_per_session": messages_per_session, "message_size": message_size, "content": content,
+        "messages_per_session": messages_per_session, "message_size": message_size,
+        "content": content, "corpus": corpus,
         "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
         "tls": tls and tls.value,
     }  # fmt: skip

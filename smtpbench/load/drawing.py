@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from random import Random
 
 from smtpbench.load.distributions import Distribution
@@ -10,6 +11,7 @@ from smtpbench.load.script import Transaction
 
 POOL = 256  # sizes kept ready: enough that each is a thin slice of the distribution
 FEW = 20  # recipients; the commands of more are put together anew, so that not all are kept
+KNOWN_MAX = 10_000  # transactions that are kept
 POOL_OCTETS = 64 << 20  # of them all; a heavy tail gets fewer, so that memory stays within bounds
 
 Content = Callable[[bytes], bytes]
@@ -27,27 +29,32 @@ def sizes(distribution: Distribution) -> list[int]:
 
 
 class Drawn:
-    """Draws each transaction: how many of `rcpts` it names, and which of `messages` it is.
+    """Draws each transaction: how many of `rcpts` it names, and which of `messages` it is, if not `in_turn`.
 
     `next` is a script's. It draws from `random` alone, so that a seed gives the same messages in the
     same order.
     """
 
     def __init__(
-        self, rcpts: tuple[bytes, ...], messages: Sequence[Message], recipients: Distribution, random: Random
+        self, rcpts: tuple[bytes, ...], messages: Sequence[Message], recipients: Distribution, random: Random,
+        *, in_turn: bool = False,
     ) -> None:  # fmt: skip
         self._rcpts, self._messages = rcpts, messages
         self._recipients, self._random = recipients, random
+        self._choose = cycle(range(len(messages))).__next__ if in_turn else self._one_of_them
         self._known: dict[tuple[int, int], Transaction] = {}
+
+    def _one_of_them(self) -> int:
+        return int(self._random.random() * len(self._messages))
 
     def next(self) -> Transaction:
         """The next transaction."""
-        key = self._recipients.draw_whole(self._random), int(self._random.random() * len(self._messages))
+        key = self._recipients.draw_whole(self._random), self._choose()
         found = self._known.get(key)
         if found is None:
             number, message = key
             mail, content, bdat_content = self._messages[message]
             found = Transaction(mail, self._rcpts[:number], content, bdat_content)
-            if number <= FEW:
+            if number <= FEW and len(self._known) < KNOWN_MAX:
                 self._known[key] = found
         return found

@@ -42,9 +42,11 @@ class Kind:
 
     def check(self, extensions: Extensions) -> None:
         """Raises NotOffered, which says what is missing and where."""
-        if missing := self.needs - frozenset(extensions):
+        if missing := sorted(self.needs - frozenset(extensions)):
             who = f"{self.name}: " if self.name else ""
-            raise NotOffered(f"{who}{self.door.address} does not offer {', '.join(sorted(missing))}")
+            whose = next((name for one in missing if (name := self.script.needs.get(one))), None)
+            why = f", which {whose} needs" if whose else ""
+            raise NotOffered(f"{who}{self.door.address} does not offer {', '.join(missing)}{why}")
 
 
 class Mix(Generic[_K]):

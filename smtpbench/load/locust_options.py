@@ -8,6 +8,7 @@ from typing import Any
 from locust.env import Environment
 
 from smtpbench.errors import UsageError
+from smtpbench.load.corpus.stock import Stock
 from smtpbench.load.setup import make_script
 from smtpbench.load.workload import Workload, make_workload
 from smtpbench.target import Target, from_url, load_toml, require_authorized
@@ -43,7 +44,11 @@ def settle(
     if said:
         workload = make_workload(**{**workload.model_dump(exclude_unset=True), **said})
     target = target or _target(environment, classes[0], getattr(options, "smtp_target", None))
-    make_script(target, workload)  # to find mistakes here, and not in every worker
+    stock = Stock()
+    make_script(target, workload, stock=stock)  # to find mistakes here, and not in every worker
+    if paths := workload.corpus_paths:
+        corpora = {path: stock.corpus(path).summary for path in paths}
+        workload = workload.model_copy(update={"corpora": corpora})
     return target, workload
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smtpbench.load.corpus.mixture import PLAIN, Contents
 from smtpbench.load.quantities import RECIPIENTS, SIZE, Messages, Pause, Recipients, Sizes
@@ -31,6 +33,22 @@ def _read_notify(value: Any) -> Any:
     return tuple(words)
 
 
+def _read_path(value: Any) -> Any:
+    """``generated`` is what there is without a corpus."""
+    return None if value == "generated" else str(value) if isinstance(value, Path) else value
+
+
+CorpusPath = Annotated[str | None, BeforeValidator(_read_path)]
+GENERATED = frozenset({"content", "message_size"})
+
+
+def replaced_by(given: Mapping[str, Any]) -> frozenset[str]:
+    """The fields whose place `given` takes: a corpus that of generated contents, and the other way round."""
+    if given.get("corpus") is not None:
+        return GENERATED
+    return frozenset({"corpus"} if GENERATED & given.keys() else ())
+
+
 class Dsn(Strict):
     """Delivery status notifications as MAIL and RCPT ask for them (RFC 3461 §4)."""
 
@@ -46,10 +64,11 @@ class Manner(Strict):
     `endpoint` None is the target's main one, or the first with the `tls` that is asked for.
     `message_size` is in octets of content before dot-stuffing (RFC 5321 §4.5.2); it, `recipients`
     and `messages_per_session` are numbers or distributions (`quantities`). `content` is which kinds of
-    messages are generated (`corpus/mixture.py`). `messages_per_session` None keeps a session for the
-    whole run. `idle` is how long a session lies idle after each message before the next, in seconds.
-    `auth`: as the user of the target file, if it names one. `pipelining` and `chunking` (RFC 3030)
-    are used where they are offered; `smtputf8` (RFC 6531) and `dsn` have to be.
+    messages are generated (`corpus/mixture.py`); or `corpus` names mail of the user's own, which is
+    sent in turn (`corpus/replay.py`) and has sizes of its own. `messages_per_session` None keeps a
+    session for the whole run. `idle` is how long a session lies idle after each message before the
+    next, in seconds. `auth`: as the user of the target file, if it names one. `pipelining` and
+    `chunking` (RFC 3030) are used where they are offered; `smtputf8` (RFC 6531) and `dsn` have to be.
     """
 
     endpoint: Role | None = None
@@ -62,10 +81,18 @@ class Manner(Strict):
     messages_per_session: Messages | None = None
     message_size: Sizes = SIZE.read(1024)
     content: Contents = PLAIN
+    corpus: CorpusPath | None = None
     recipients: Recipients = RECIPIENTS.read(1)
     idle: Pause | None = None
     sender: str | None = None
     recipient: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        said = sorted(GENERATED & self.model_fields_set)
+        if self.corpus is not None and said:
+            raise ValueError(f"corpus: has contents of its own; leave out {' and '.join(said)}")
+        return self
 
     @property
     def needs(self) -> frozenset[str]:
@@ -110,5 +137,6 @@ class Traffic(Manner):
         """The workload's manner with what this says on top."""
         inherited = workload.model_fields_set & Manner.model_fields.keys()
         own = self.model_fields_set & Manner.model_fields.keys()
+        inherited -= replaced_by({name: getattr(self, name) for name in own})
         merged = {name: getattr(workload, name) for name in inherited}
         return Manner(**merged | {name: getattr(self, name) for name in own})

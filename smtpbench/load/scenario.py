@@ -74,6 +74,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not TOML: {error}") from None
     if is_trace(data.get("arrivals")):
         data["arrivals"] = str(path.parent / data["arrivals"])
+    for table in (data, *data.get("traffic", ())):
+        if (
+            isinstance(table, dict)
+            and isinstance(table.get("corpus"), str)
+            and table["corpus"] != "generated"
+        ):
+            table["corpus"] = str(path.parent / table["corpus"])
     return {key: _beside(value, path.parent) for key, value in data.items()}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import repeat
 
 DATA = b"DATA\r\n"
@@ -44,12 +44,13 @@ class Script:
 
     `next` is called once for each message, by any of these sessions, shortly before its first octet
     goes out; it is on the hot path. `lmtp`: a reply for each accepted recipient after the content
-    (RFC 2033 §4.2). `needs` are the extensions without which some of it may not be sent.
+    (RFC 2033 §4.2). `needs` are the extensions without which some of it may not be sent, and
+    the name of what.
     """
 
     next: Callable[[], Transaction]
     lmtp: bool = False
-    needs: frozenset[str] = frozenset()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
 
 def always(transaction: Transaction, *, lmtp: bool = False) -> Script:

@@ -59,7 +59,8 @@ def make_engine(
     recorder = Recorder()
     budget = None if workload.messages is None else share.of(workload.messages)
     seed = workload.seed * 1_000_003 + share.part
-    random, stock = Random(seed), Stock(seed)
+    random = Random(seed)
+    stock = Stock(seed, part=share.part, parts=share.parts, expected=workload.corpora)
     mix = make_mix(target, workload, random, stock)  # the book asks for its contents
     return Engine(
         mix.draw,
@@ -80,12 +81,14 @@ def make_mix(
     weights = [share * rest / math.fsum(ordinary) for share in ordinary]
     weights += [one.share for one in workload.abnormal]
     kinds = make_kinds(target, workload, random, stock)
-    return Mix([*kinds, *make_abnormal(target, workload, random)], weights, random)
+    return Mix([*kinds, *make_abnormal(target, workload, random, stock)], weights, random)
 
 
-def make_abnormal(target: Target, workload: Workload, random: Random) -> list[AbnormalKind]:
+def make_abnormal(
+    target: Target, workload: Workload, random: Random, stock: Stock | None = None
+) -> list[AbnormalKind]:
     """The abnormal kinds of a workload, in its order. Raises UsageError, Unreachable."""
-    kinds = []
+    kinds, stock = [], stock.beside() if stock else Stock()  # what they send is in no ledger
     for number, one in enumerate(workload.abnormal):
         asked: dict[str, Any] = {"recipients": 1, "chunking": False, "endpoint": one.endpoint, "tls": one.tls}
         if one.kind == "unknown-recipient":
@@ -93,7 +96,7 @@ def make_abnormal(target: Target, workload: Workload, random: Random) -> list[Ab
         manner = Traffic(**{name: value for name, value in asked.items() if value is not None}).over(workload)
         own = Random(random.getrandbits(64))
         try:
-            door, script = make_door(target, manner), make_script(target, manner, own)
+            door, script = make_door(target, manner), make_script(target, manner, own, stock)
         except UsageError as error:
             raise UsageError(f"abnormal[{number}].{error}") from None
         kinds.append(AbnormalKind(one.kind, door, script, partial(one.hold.draw, own)))
@@ -135,7 +138,7 @@ def _kind(
     return Kind(
         make_door(target, manner, auth_needed=auth_needed), script,
         counted(manner.messages_per_session, own),
-        _seconds(manner.idle or workload.think_time, own), manner.needs | script.needs,
+        _seconds(manner.idle or workload.think_time, own), manner.needs | script.needs.keys(),
     )  # fmt: skip
 
 
@@ -186,22 +189,26 @@ def make_script(
     for address in (sender, *recipients):
         _check_address(address, utf8=manner.smtputf8)
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
-    pool = (stock or Stock()).generated(
-        manner.content, sizes(manner.message_size), Envelope(sender, tuple(recipients), manner.smtputf8)
-    )
+    stock = stock or Stock()
+    if manner.corpus is not None:
+        pool = stock.replayed(manner.corpus)
+    else:
+        envelope = Envelope(sender, tuple(recipients), manner.smtputf8)
+        pool = stock.generated(manner.content, sizes(manner.message_size), envelope)
     messages = _messages(manner, sender, pool)
     if len(messages) == 1 and manner.recipients.fixed is not None:
         mail, content, bdat_content = messages[0]
         following = always(Transaction(mail, rcpts, content, bdat_content)).next
     else:
-        following = Drawn(rcpts, messages, manner.recipients, random or Random(1)).next
+        following = Drawn(rcpts, messages, manner.recipients, random or Random(1), in_turn=pool.in_turn).next
     if manner.dsn is not None and manner.dsn.envid:
         following = Identified(following).next
-    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=pool.needs)
+    needs = {name: whose for name, whose in pool.needs.items() if name not in manner.needs}
+    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=needs)
 
 
 def _messages(manner: Manner, sender: str, pool: Pool) -> list[Message]:
-    """What is equally likely to be sent: a content, and the MAIL that says what it is."""
+    """What is sent: contents, each with the MAIL that says what it is, in the order of the pool."""
     messages: list[Message] = [
         (
             commands.mail(sender, mail_parameters(manner, content.needs)) + commands.CRLF,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from smtpbench.errors import UsageError
 from smtpbench.load.abnormal import Abnormal
 from smtpbench.load.arrivals import read_trace
-from smtpbench.load.manner import Dsn, Manner, Traffic
+from smtpbench.load.manner import GENERATED, Dsn, Manner, Traffic, replaced_by
 from smtpbench.load.quantities import Pause
 from smtpbench.load.rates import Profile, Rate
 
@@ -24,6 +24,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 PROCESSES = ("poisson", "constant")  # how messages arrive at a rate; else `arrivals` names a trace file
+_TRAVEL = {"trace", "corpora"}  # to workers; nobody writes them
 MODELS = {"users", "rate", "trace"}  # one of them makes a workload closed or open
 
 
@@ -44,7 +45,8 @@ class Workload(Manner):
     `arrivals` is ``poisson``, ``constant`` or a file of arrival times (`arrivals.read_trace`), which
     are then in `trace`. A user pauses for `think_time` seconds after each message, in the session or
     between two; `idle` goes before it inside a session. What happens in the first `warm_up` seconds
-    is part of `run_time` and is not measured. With `traffic` each session's kind is drawn by its
+    is part of `run_time` and is not measured. `corpora` says what is at each `corpus`, so that each
+    process can see whether it has the same. With `traffic` each session's kind is drawn by its
     share, and `abnormal` ones run beside these. A session then carries one message, if
     `messages_per_session` says no other: its kind is drawn when it begins. The same `seed` draws the same.
     """
@@ -60,6 +62,7 @@ class Workload(Manner):
     messages: Annotated[int, Field(ge=0)] | None = None
     warm_up: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=86_400)] = 0.0
     think_time: Pause | None = None
+    corpora: dict[str, str] = Field(default={}, repr=False)
     traffic: tuple[Traffic, ...] = ()
     abnormal: tuple[Abnormal, ...] = ()
 
@@ -118,6 +121,12 @@ class Workload(Manner):
             return self.rate.lasts
         return self.run_time
 
+    @property
+    def corpus_paths(self) -> list[str]:
+        """The mail that is replayed, each once."""
+        manners = [self, *(traffic.over(self) for traffic in self.traffic)]
+        return list(dict.fromkeys(one.corpus for one in manners if one.corpus is not None))
+
     def traffic_name(self, number: int) -> str:
         """What an entry of the mix is called in results: as it says, or by its endpoint; all different."""
         names = [one.name or one.described for one in self.traffic]
@@ -129,7 +138,9 @@ class Workload(Manner):
 
         Of the kinds of a mix their names and what was said: what they leave out is the workload's.
         """
-        found = self.model_dump(mode="json", exclude_none=True, exclude={"trace", "traffic", "abnormal"})
+        hidden = {"trace", "traffic", "abnormal"} | (GENERATED if self.corpus else set())
+        hidden |= set() if self.corpora else {"corpora"}
+        found = self.model_dump(mode="json", exclude_none=True, exclude=hidden)
         if self.traffic:
             found["traffic"] = [
                 {"name": self.traffic_name(number), **_said(one)} for number, one in enumerate(self.traffic)
@@ -150,9 +161,9 @@ def is_trace(arrivals: Any) -> bool:
 
 def overlay(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a scenario with those that were `given` on top: one model takes the place of another."""
-    replaced: set[str] = set()
+    replaced = set(replaced_by(given))
     if given.keys() & MODELS or is_trace(given.get("arrivals")):
-        replaced = MODELS | ({"arrivals"} if is_trace(own.get("arrivals")) else set())
+        replaced |= MODELS | ({"arrivals"} if is_trace(own.get("arrivals")) else set())
         replaced |= set() if "users" in given else {"think_time"}
     return {**{name: value for name, value in own.items() if name not in replaced}, **given}
 
@@ -194,7 +205,7 @@ _TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dsn": Dsn, "abnormal
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """What is known in the innermost table of an error's location."""
     tables = [_TABLES[str(part)] for part in location[:-1] if part in _TABLES]
-    return [name for name in (tables or [Workload])[-1].model_fields if name != "trace"]
+    return [name for name in (tables or [Workload])[-1].model_fields if name not in _TRAVEL]
 
 
 def parse_duration(text: str) -> float:

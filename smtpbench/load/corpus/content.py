@@ -17,15 +17,16 @@ class Content:
 
     `pieces` are header and body with CRLF line ends, cut at the one or two places of the identifier, none of
     which is at the beginning or inside of a line end. They are kept once, however many messages are made.
-    `size` is in octets, before dot-stuffing. Nothing here may be used from two threads at once.
+    `size` is in octets, before dot-stuffing; `name` is for people. Not to be used from two threads at once.
     """
 
-    __slots__ = ("_bdat", "_ids", "_index", "_pieces", "_second", "_wire", "needs", "size")
+    __slots__ = ("_bdat", "_ids", "_index", "_pieces", "_second", "_wire", "name", "needs", "size")
 
-    def __init__(self, pieces: Sequence[bytes], identifiers: Identifiers) -> None:
+    def __init__(self, pieces: Sequence[bytes], identifiers: Identifiers, name: str = "") -> None:
         places = len(pieces) - 1
         if places not in (1, 2) or not pieces[-1].endswith(b"\r\n"):
             raise ValueError("expected two or three pieces, the last of which ends with CRLF")
+        self.name = name
         self._pieces = tuple(pieces)
         self.size = sum(map(len, pieces)) + ID_LENGTH * places
         self.needs = _needs(pieces)

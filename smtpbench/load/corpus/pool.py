@@ -18,26 +18,26 @@ RENDERED_OCTETS = (
 
 def generate(
     mixture: Mixture, sizes: Sequence[int], maker: Maker, random: Random
-) -> tuple[list[list[bytes]], list[int]]:
-    """The pieces of the contents, and a list of their indices in which each place is equally likely.
+) -> tuple[list[tuple[str, list[bytes]]], list[int]]:
+    """Kind and pieces of each content, and a list of their indices in which each place is equally likely.
 
     Kind and size are independent of each other. The same `random` gives the same pool. Raises UsageError if a
     size is too small for a kind.
     """
     if mixture.plain:
-        return [maker.make("plain", size, random) for size in sizes], list(range(len(sizes)))
+        return [("plain", maker.make("plain", size, random)) for size in sizes], list(range(len(sizes)))
     kinds = mixture.deal(SLOTS)
     random.shuffle(kinds)
     places = list(zip(kinds, islice(cycle(sizes), len(kinds)), strict=False))
     for kind in sorted(set(kinds)):
         maker.make(kind, min(sizes), Random(0))  # too small for some: say so, whichever sizes it met
-    contents: list[list[bytes]] = []
+    contents: list[tuple[str, list[bytes]]] = []
     alike: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     order, rendered = [], 0
     for number, place in enumerate(places):
         kind, size = place
         if not alike[place] or rendered + size <= RENDERED_OCTETS:
-            contents.append(maker.make(kind, size, random))
+            contents.append((kind, maker.make(kind, size, random)))
             rendered += size
             alike[place].append(len(contents) - 1)
             order.append(len(contents) - 1)
