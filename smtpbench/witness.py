@@ -26,10 +26,10 @@ class Witnessed:
 class Witness:
     """Told by a `Session` of all that happens on its connection."""
 
-    def __init__(self, *, lmtp: bool = False) -> None:
+    def __init__(self, watch: SessionWatch | None = None, *, lmtp: bool = False) -> None:
         self.replies = 0
         self.breaches: list[Witnessed] = []
-        self._watch = SessionWatch(lmtp=lmtp)
+        self._watch = watch or SessionWatch(lmtp=lmtp)
         self._log: deque[Entry] = deque(maxlen=ENTRIES)
         self._begin = self._last = time.perf_counter()
 
@@ -60,6 +60,10 @@ class Witness:
         """We closed."""
         self._note("note", b"client closed")
         self._keep(self._watch.left(unfinished))
+
+    def note(self, text: str) -> None:
+        """Something that is not octets."""
+        self._note("note", text.encode())
 
     def _note(self, sender: Sender, data: bytes) -> None:
         self._last = time.perf_counter()

@@ -133,6 +133,10 @@ AbnormalOpt = Annotated[
     ),
 ]  # fmt: skip
 TlsOpt = Annotated[TlsMode | None, _workload("How TLS begins (as the target says).")]
+WatchOpt = Annotated[
+    float | None,
+    _workload("Share of sessions watched for conformance, 0 to 1 (as many as 2 % of a core can watch).", "N"),
+]
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
 ]
@@ -172,6 +176,7 @@ def load(
     think_time: ThinkTimeOpt = None,
     abnormal: AbnormalOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     tls: TlsOpt = None,
+    watch_share: WatchOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     preflight: PreflightOpt = True,
     processes: ProcessesOpt = 1,
@@ -189,8 +194,9 @@ def load(
 
     With --find-capacity the load is repeated at many rates, to find the highest that meets the thresholds.
 
-    Exit code: 0 thresholds met (capacity found), 1 a threshold broken (at any rate), 3 target unreachable, no
-    message accepted, or we were the bottleneck (the capacity is at least what is said).
+    Exit code: 0 thresholds met (capacity found), 1 a threshold (at any rate) or a rule of SMTP broken,
+    3 target unreachable, no message accepted, or we were the bottleneck (the capacity is at least
+    what is said).
     """
     if worker:
         with interruptible():
@@ -205,7 +211,7 @@ def load(
         "messages_per_session": messages_per_session, "message_size": message_size,
         "content": content, "corpus": corpus,
         "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
-        "tls": tls and tls.value,
+        "tls": tls and tls.value, "watch_share": watch_share,
     }  # fmt: skip
     if capacity.find_capacity:
         refuse_what_the_search_chooses({**given, "run_time": run_time}, master=master, web=web)
@@ -273,8 +279,11 @@ def load_exit_code(result: LoadResult) -> int:
     """What a run means: an invalid measurement proves nothing, not even a broken threshold.
 
     A run in which no message was accepted says nothing good of the target, unless a threshold on
-    outcomes says that this is what was wanted.
+    outcomes says that this is what was wanted. A rule of SMTP that was seen broken is a finding however
+    good the measurement was: its wire log shows it.
     """
+    if result.broken_rules:
+        return EXIT_FINDINGS
     if not result.valid:
         return EXIT_INCONCLUSIVE
     if not all(one.met for one in result.thresholds):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smtpbench.load.abnormal import add_counts, new_counts
+from smtpbench.load.findings import Findings
 from smtpbench.load.recorder import (
     COUNTS_LENGTH,
     INTENDED,
@@ -27,6 +28,7 @@ from smtpbench.load.refusals import notes_on
 from smtpbench.load.result import (
     FAILURES,
     MISSED,
+    OUTCOMES,
     PHASES,
     AbnormalCounts,
     Generator,
@@ -80,6 +82,7 @@ class Collector:
         self._traffic: Counter[str] = Counter()
         self._abnormal: dict[str, dict[str, Any]] = {}
         self._refusals: dict[str, str] = {}
+        self._findings = Findings()
         self._processes: dict[str, _Process] = {}
         self._seconds: dict[int, _Second] = {}
 
@@ -90,6 +93,7 @@ class Collector:
         for name, happened in batch.abnormal.items():
             add_counts(self._abnormal.setdefault(name, new_counts()), happened)
         state.pending = batch.under_way + batch.waiting
+        self._findings.add(batch.watched)
         if state.warm_ns < self._warm_up_ns - _BATCH_NS / 2:
             state.warm_ns += batch.span_ns
             state.carried = state.pending
@@ -158,6 +162,7 @@ class Collector:
             notes=notes_on(self._refusals.values()),
             timeline=self._timeline(),
             generator=self._generator(),
+            invariants=self._findings.result(self._answered),
         )
         result.invalid_reasons = self._audit(result)
         result.valid = not result.invalid_reasons
@@ -189,12 +194,16 @@ class Collector:
         whole = [t_s for t_s in sorted(self._seconds) if t_s < round(self.seconds)]
         return [_point(t_s, self._seconds[t_s]) for t_s in whole or sorted(self._seconds)]
 
+    @property
+    def _answered(self) -> int:
+        """Messages that have an outcome."""
+        return sum(self._totals[name] for name in OUTCOMES)
+
     def _generator(self) -> Generator:
         cpu_ns = sum(state.cpu_ns for state in self._processes.values())
-        answered = self._totals["accepted"] + sum(self._totals[name] for name in FAILURES)
         return Generator(
             cpu_s=round(cpu_ns / NS, 3),
-            cpu_us_per_message=round(cpu_ns / 1000 / answered, 1) if answered else 0.0,
+            cpu_us_per_message=round(cpu_ns / 1000 / self._answered, 1) if self._answered else 0.0,
             loop_lag_p99_ms=self._p99_ms(LOOP_LAG),
             schedule_lag_p99_ms=self._p99_ms(SCHEDULE_LAG),
         )
@@ -211,7 +220,7 @@ class Collector:
         reasons = []
         if astray := result.totals.unaccounted:
             reasons.append(f"{astray:+,} messages are not accounted for: the generator has lost count")
-        if not self._totals["accepted"] + sum(self._totals[name] for name in FAILURES):
+        if not self._answered:
             reasons.append("no message was sent")
         busiest = max(
             (state.cpu_ns / state.span_ns for state in self._processes.values() if state.span_ns), default=0

@@ -42,6 +42,13 @@ def _codes(data: bytes) -> tuple[int, ...]:
     return codes
 
 
+class Onlooker(asyncio.Protocol):
+    """Stands between a connection and its transport, and hands on what comes."""
+
+    def look(self) -> None:
+        """The connection has a transport, or another one, which is then TLS."""
+
+
 class Connection(asyncio.Protocol):
     """A connection that a session is made of. `broken` says that it can carry no more."""
 
@@ -58,6 +65,8 @@ class Connection(asyncio.Protocol):
         self.broken = False
         self.connected_at = 0
         self._heard = 0  # when the last reply came
+        self.hello: Reply | None = None  # to EHLO or LHLO
+        self.onlooker: Onlooker | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
@@ -69,7 +78,18 @@ class Connection(asyncio.Protocol):
     def use(self, transport: asyncio.Transport) -> None:
         """Go on over `transport`."""
         self.transport = transport
-        self._write = transport.write
+        self._write: Callable[[bytes], None] = transport.write
+        if self.onlooker is not None:
+            self.onlooker.look()
+
+    def write_with(self, write: Callable[[bytes], None]) -> None:
+        """Send what is sent from now on with `write`."""
+        self._write = write
+
+    @property
+    def reader(self) -> asyncio.Protocol:
+        """Who gets what comes."""
+        return self.onlooker or self
 
     def check_nothing_early(self) -> None:
         """Before TLS: what came unasked in the clear must not be taken for the server's (RFC 3207 §4.2)."""

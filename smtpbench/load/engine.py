@@ -25,6 +25,7 @@ from smtpbench.load.opening import GOODBYE_S, Refused, close_flow, open_flow
 from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget
+from smtpbench.load.watch import Watch
 from smtpbench.wire.ehlo import Extensions
 
 TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often
@@ -48,23 +49,25 @@ class Engine:
 
     `deadline_s` is how long a reply may take. The supply decides the model: a `Budget` is for users, a
     `Backlog` for arrivals. `think` gives the pause of a user between two sessions, in seconds. What the
-    server says to each message is written into `book`, if there is one.
+    server says to each message is written into `book`, and `watch` looks on, if there is one.
     """
 
     def __init__(
         self, pick: Callable[[], Kind | AbnormalKind], supply: Budget | Backlog, recorder: Recorder,
         *, deadline_s: float, max_sessions: int = 1000, think: Callable[[], float] | None = None,
-        book: Book | None = None,
+        book: Book | None = None, watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self.batches: deque[Batch] = deque()
         self.finished = False  # the thread is done and the last batch is there
         self.last_error = ""
         self._pick, self._supply, self._rec = pick, supply, recorder
+        self._watch = watch or Watch(share=0)
         self._deadline_ns = int(deadline_s * NS)
         self._drain_s = deadline_s + 2 * GOODBYE_S
         self._max_sessions = max_sessions
         self._think = think
         self._book = book
+        self._watch = watch or Watch(share=0)
         self._loop = EventLoop()
         self._stopping = asyncio.Event()
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
@@ -169,6 +172,7 @@ class Engine:
                 self._hand_over()
             else:
                 self._rec.fold()
+            self._watch.look_around(self._flows, self._idle)
             if self._supply.spent:
                 self._wake(*self._flows)
             if self._spent():
@@ -195,6 +199,7 @@ class Engine:
         batch.abnormal = self._beside.take_counts()
         batch.under_way = sum(flow.under_way for flow in self._flows)
         batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
+        batch.watched = self._watch.take()
         batch.ended = ended
         batch.spent = self._spent()
         self.batches.append(batch)
@@ -252,6 +257,7 @@ class Engine:
         else:
             paced = PacedFlow if book is None else journaled(PacedFlow, book)
             flow = paced(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
+        self._watch.meet(flow)
         self._flows.add(flow)
         return flow
 

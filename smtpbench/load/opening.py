@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter_ns as clock
 from typing import TypeVar, cast
 
@@ -123,6 +124,12 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
+@lru_cache(maxsize=64)
+def _the_same(reply: Reply) -> Reply:
+    """One object for replies that are alike: thousands of sessions keep theirs."""
+    return reply
+
+
 class _Opening:
     """The steps from the connection to the first MAIL, in order."""
 
@@ -149,7 +156,7 @@ class _Opening:
         flow.check_nothing_early()
         try:
             transport = await asyncio.get_running_loop().start_tls(
-                flow.transport, flow, door.context,
+                flow.transport, flow.reader, door.context,
                 server_hostname=door.server_name, ssl_handshake_timeout=door.connect_timeout,
             )  # fmt: skip
         except (OSError, ssl.SSLError) as error:
@@ -194,6 +201,7 @@ class _Opening:
                 raise
             await self._expect(self._flow.command(f"HELO {name}".encode()), self._rec.ehlo, "HELO")
             return NO_EXTENSIONS
+        self._flow.hello = reply = _the_same(reply)
         return parse_extensions(reply)
 
     async def _authenticate(self, extensions: Extensions) -> None:

@@ -92,6 +92,7 @@ class Batch:
     traffic: dict[str, int] = field(default_factory=dict)  # sessions by kind, if there are several
     abnormal: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts by kind
     refusals: dict[str, str] = field(default_factory=dict)  # by reply code, the first of the whole run
+    watched: dict[str, Any] = field(default_factory=dict)  # see smtpbench.load.watch
 
     def to_plain(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts only, as msgpack and JSON take them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -84,6 +84,48 @@ class Generator(_Model):
     schedule_lag_p99_ms: float = 0.0
 
 
+class WireLine(_Model):
+    """One write, read or note of a wire log; `bytes` is escaped, content and credentials are left out."""
+
+    t_s: float
+    sender: Literal["client", "server", "note"] = Field(alias="from")
+    bytes: str
+
+
+class Finding(_Model):
+    """A rule of all SMTP sessions that was broken under load: how often it was seen, and the first time.
+
+    `verdict` is ``fail`` or ``non-strict``, as in conformance.
+    """
+
+    id: str
+    requirements: list[str]
+    rfc: int
+    section: str
+    level: str
+    verdict: str
+    title: str
+    expected: str
+    observed: str
+    count: int
+    transcript: list[WireLine] = []
+
+
+class Invariants(_Model):
+    """Conformance under load: how much was watched, what that cost, and what was found.
+
+    `share` is of messages; `cpu_us_per_message` is spread over all messages, watched or not.
+    """
+
+    share: float = 0.0
+    sessions: int = 0
+    messages: int = 0
+    replies: int = 0
+    cpu_s: float = 0.0
+    cpu_us_per_message: float = 0.0
+    findings: list[Finding] = []
+
+
 class ThresholdResult(_Model):
     """What became of one ``--threshold``.
 
@@ -163,6 +205,12 @@ class LoadResult(_Model):
     refusals: list[str] = []  # the first of each reply code
     timeline: list[TimelinePoint] = []
     generator: Generator = Generator()
+    invariants: Invariants = Invariants()
+
+    @property
+    def broken_rules(self) -> list[Finding]:
+        """The findings that break a MUST, a MUST NOT or a grammar rule."""
+        return [finding for finding in self.invariants.findings if finding.verdict == "fail"]
 
     @property
     def nothing_accepted(self) -> str | None:

@@ -30,6 +30,7 @@ from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Script, Transaction, always
 from smtpbench.load.supply import Backlog, Budget
+from smtpbench.load.watch import Watch
 from smtpbench.load.workload import Workload
 from smtpbench.target import Endpoint, Role, Target
 from smtpbench.wire import commands
@@ -69,6 +70,7 @@ def make_engine(
         max_sessions=share.of(workload.max_sessions) or 1,
         think=_seconds(workload.think_time, random),
         book=None if ledger is None else Book(ledger, stock.identifiers),
+        watch=Watch(workload.watch_share),
     )  # fmt: skip
 
 

@@ -66,6 +66,8 @@ class Workload(Manner):
     traffic: tuple[Traffic, ...] = ()
     abnormal: tuple[Abnormal, ...] = ()
 
+    watch_share: Annotated[float, Field(ge=0, le=1)] | None = None  # of sessions; None: see load/watch.py
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, data: Any) -> Any:

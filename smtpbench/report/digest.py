@@ -116,6 +116,9 @@ def conclude_conformance(result: ConformanceResult) -> Conclusion:
 def conclude_load(result: LoadResult) -> Conclusion:
     """The conclusion of the load half."""
     totals = result.totals
+    if rules := result.broken_rules:
+        invalid = "" if result.valid else "; not a valid measurement"
+        return Conclusion("bad", f"{_plural(len(rules), 'rule')} of SMTP broken under load{invalid}")
     if not result.valid:
         return Conclusion("bad", "Not a valid measurement")
     if broken := sum(not one.met for one in result.thresholds):
@@ -239,6 +242,18 @@ def abnormal(result: LoadResult) -> list[AbnormalRow]:
         )
         for name in names
     ]  # fmt: skip
+
+
+def watched(result: LoadResult) -> str:
+    """How much of a load run was held against the rules of SMTP, and what that cost; "" if nothing was."""
+    seen = result.invariants
+    if not seen.sessions:
+        return ""
+    rules = "no rule broken" if not seen.findings else f"{_plural(len(seen.findings), 'rule')} broken"
+    return (
+        f"{number(seen.messages)} messages ({seen.share:.1%}) in {number(seen.sessions)} sessions watched "
+        f"for conformance: {rules} ({seen.cpu_us_per_message:.1f} µs of CPU for each message of the run)"
+    )
 
 
 def _plural(count: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
-from smtpbench.load.result import LoadResult
+from smtpbench.load.result import Finding, LoadResult
 from smtpbench.load.search import End
 from smtpbench.load.thresholds import measured, useless
 from smtpbench.report.capacity import conclude_capacity
@@ -97,6 +97,8 @@ def _load(root: ElementTree.Element, result: LoadResult) -> None:
         if not threshold.met:
             message = f"{threshold.expression}: {measured(threshold)}"
             ElementTree.SubElement(case, "failure", message=visible(message), type="threshold")
+    for finding in result.invariants.findings:
+        _rule(suite, finding)
     _count(suite)
 
 
@@ -114,6 +116,24 @@ def _capacity(root: ElementTree.Element, result: CapacityResult) -> None:
         text = conclude_capacity(result).text
         ElementTree.SubElement(case, kind, message=visible(text), type=result.end.value)
     _count(suite)
+
+
+def _rule(suite: ElementTree.Element, finding: Finding) -> None:
+    """A rule that was broken under load; one that is only a SHOULD passes, and names its verdict."""
+    group, _, name = visible(finding.id).rpartition(".")
+    case = ElementTree.SubElement(suite, "testcase", classname=f"load.{group}", name=name, time="0.000")
+    _properties(case, {"verdict": finding.verdict, "requirements": " ".join(finding.requirements)})
+    if finding.verdict != "fail":
+        return
+    message = f"{finding.level}: {finding.observed} (seen {finding.count} times)"
+    failure = ElementTree.SubElement(case, "failure", message=visible(message), type=finding.verdict)
+    log = [
+        f"{line.t_s:9.4f} {line.sender:>6} {part}"
+        for line in finding.transcript
+        for part in wire_lines(line.bytes)
+    ]
+    about = [finding.title, f"RFC {finding.rfc} §{finding.section}", f"expected: {finding.expected}"]
+    failure.text = "\n".join(visible(line) for line in (*about, *log))
 
 
 def _properties(element: ElementTree.Element, values: dict[str, str]) -> None:

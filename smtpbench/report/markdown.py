@@ -7,6 +7,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from smtpbench.conformance.result import CaseResult
+from smtpbench.load.result import Finding
 from smtpbench.load.thresholds import measured
 from smtpbench.report import capacity, digest, text
 from smtpbench.report.model import Result, Run
@@ -17,7 +18,7 @@ def render_markdown(result: Result | Run) -> str:
     return _environment().get_template("report.md.jinja").render(run=Run.of(result))
 
 
-def _wire_block(case: CaseResult) -> str:
+def _wire_block(case: CaseResult | Finding) -> str:
     lines = [
         f"{line.t_s:9.4f} {line.sender:>6}  {text.visible(part)}"
         for line in case.transcript

@@ -129,6 +129,10 @@ class SessionWatch:
             breaches += self._in_turn(reply)
         return breaches
 
+    def excuse_closing(self) -> None:
+        """The client may have been refused often before; then a close is no wonder (§7.8)."""
+        self._refusals = MAX_REFUSALS + 1
+
     def tls_begun(self) -> None:
         """The handshake is done: the session begins anew, without a greeting (RFC 3207 §4.2)."""
         self._stream.commands_follow()

@@ -396,3 +396,12 @@ async def test_what_a_late_plan_had_yet_to_bring_is_missed(running: Running) -> 
         result = await finish(engine)
     assert result.totals.offered == 1001
     assert result.totals.missed >= 1000
+
+
+async def test_a_bare_lf_among_pipelined_replies_moves_no_reply_to_another_message(running: Running) -> None:
+    """The replies of a group come in one read; one that a bare LF ends is one of them."""
+    script = Script(after_content=lambda n: b"250 ok\n" if n % 2 else b"250 ok\r\n")
+    async with running(script) as (server, target):
+        result = await run(target, users=2, messages=40)
+    assert result.totals.accepted == len(server.contents) == 40
+    assert result.replies["354"] == 40

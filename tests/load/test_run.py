@@ -210,6 +210,25 @@ async def test_a_signal_ends_the_run_early_and_keeps_the_results(
     assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
 
 
+async def test_a_rule_of_smtp_broken_under_load_is_exit_code_1(running: Running, tmp_path: Path) -> None:
+    out, junit = tmp_path / "result.json", tmp_path / "junit.xml"
+    script = Script(after_content=lambda n: b"250 ok\n" if n == 30 else b"250 ok\r\n")
+    async with running(script) as (_, target):
+        command = await asyncio.create_subprocess_exec(
+            *COMMAND, f"smtp://{target.main.address}", "--users", "4", "--messages", "60", "--processes", "2",
+            "--watch-share", "1", "--json", out, "--junit", junit,
+            stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await asyncio.wait_for(command.communicate(), LIMIT_S)
+    assert command.returncode == 1
+    assert b"passive.replies-end-with-crlf" in said
+    seen = json.loads(out.read_text())["invariants"]
+    assert seen["messages"] == 60
+    assert [(one["id"], one["count"]) for one in seen["findings"]] == [("passive.replies-end-with-crlf", 1)]
+    assert seen["findings"][0]["transcript"][-1]["bytes"].startswith("250 ok\\n")
+    assert "passive" in junit.read_text()
+
+
 async def test_a_broken_threshold_is_exit_code_1(running: Running, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     async with running() as (_, target):

@@ -11,9 +11,19 @@ import pytest
 
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import UsageError
-from smtpbench.load.result import AbnormalCounts, LoadResult, PhaseStats, ThresholdResult, Totals
+from smtpbench.load.result import (
+    AbnormalCounts,
+    Finding,
+    Invariants,
+    LoadResult,
+    PhaseStats,
+    ThresholdResult,
+    Totals,
+    WireLine,
+)
 from smtpbench.report import Run, render_html, render_json, render_junit, render_markdown
 from smtpbench.report.terminal import SUMMARY_WIDTH, render_summary_text
+from tests.report.conftest import HOSTILE
 
 
 @pytest.fixture
@@ -252,8 +262,8 @@ def test_the_actual_and_the_intended_start_are_side_by_side(load: LoadResult) ->
     assert "from the intended start" in page
     assert "| accepted | 5,000 | 1.50 ms | 1.50 ms | 1.50 ms | 1.50 ms | 45.0 ms |" in markdown
     assert "| missed | 7 | – | – | – | – | 12.00 s |" in markdown
-    assert ["accepted", "5,000", "1.50", "ms", "1.50", "ms", "1.50", "ms", "1.50", "ms", "45.0", "ms"] in [
-        line.split()[:12] for line in summary.splitlines()
+    assert ["accepted", "5,000", "1.50", "ms", "1.50", "ms", "1.50", "ms", "45.0", "ms"] in [
+        line.split()[:10] for line in summary.splitlines()
     ]
     for text in (page, markdown, summary):
         assert "how long they had waited" in " ".join(text.split())
@@ -288,3 +298,57 @@ def test_abnormal_traffic_and_the_mix_are_in_every_form(load: LoadResult) -> Non
         assert "<b>nobody" not in text
     assert all(len(line) <= SUMMARY_WIDTH for line in summary.splitlines())
     assert "abnormal" not in render_summary_text(LoadResult())
+
+
+def watched(*verdicts: str) -> Invariants:
+    findings = [
+        Finding(
+            id="passive.replies-end-with-crlf", requirements=["5321-A-3"], rfc=5321, section="2.3.8",
+            level="MUST NOT" if verdict == "fail" else "SHOULD", verdict=verdict, title="Ends with CRLF.",
+            expected="no bare LF", observed=HOSTILE, count=1234,
+            transcript=[
+                WireLine(t_s=0.1, sender="client", bytes="[1024 octets of content]\\r\\n"),
+                WireLine(t_s=0.2, sender="server", bytes=HOSTILE),
+            ],
+        )
+        for verdict in verdicts
+    ]  # fmt: skip
+    return Invariants(share=0.25, sessions=12, messages=1250, replies=5000, findings=findings)
+
+
+def test_a_rule_broken_under_load_is_in_every_form_with_its_wire_log(load: LoadResult) -> None:
+    load.invariants = watched("fail")
+    for text in forms(load):
+        assert "passive" in text
+        assert "1,234" in text
+        assert "1 rule of SMTP broken under load" in text
+        assert "\x1b" not in text
+    page, markdown, _ = forms(load)
+    assert "[1024 octets of content]" in page
+    assert "[1024 octets of content]" in markdown
+    assert "<script>alert" not in page
+    suite = ElementTree.fromstring(render_junit(load)).find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == "1"
+    failure = suite.find(".//testcase[@classname='load.passive']/failure")
+    assert failure is not None
+    assert "[1024 octets of content]" in (failure.text or "")
+    line = json.loads(render_json(load))["invariants"]["findings"][0]["transcript"][0]
+    assert line == {"t_s": 0.1, "from": "client", "bytes": "[1024 octets of content]\\r\\n"}
+
+
+def test_a_should_broken_under_load_is_shown_and_fails_nothing(load: LoadResult) -> None:
+    load.invariants = watched("non-strict")
+    for text in forms(load):
+        assert "non-strict" in text
+    root = ElementTree.fromstring(render_junit(load))
+    assert root.find(".//failure") is None
+    assert root.find(".//property[@value='non-strict']") is not None
+
+
+def test_a_watch_that_found_nothing_says_how_much_it_saw(load: LoadResult) -> None:
+    load.invariants = watched()
+    for text in forms(load):
+        assert "1,250 messages (25.0%) in 12 sessions watched for conformance: no rule broken" in " ".join(
+            text.split()
+        )
