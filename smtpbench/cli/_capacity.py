@@ -51,7 +51,9 @@ StartOpt = Annotated[
 ]
 MaximumOpt = Annotated[float | None, _option("No trial above this rate.", "PER_SECOND")]
 TrialTimeOpt = Annotated[str, _option(f"Measured time of a trial ({_DEFAULT.trial_s:g}s).", "TIME")]
-PrecisionOpt = Annotated[str, _option("Half the width of the interval to search for, such as 5%.", "PERCENT")]
+PrecisionOpt = Annotated[
+    str, _option("Half the width of the interval to search for, such as 10%.", "PERCENT")
+]
 MaxUsersOpt = Annotated[
     int, _option("Closed trials at 1, 2, 4 … so many users, for the scalability law; 0: none.", "N")
 ]
@@ -67,7 +69,7 @@ class CapacityOptions:
     start_rate: float | None = None
     max_rate: float | None = None
     trial_time: str = "10s"
-    precision: str = "5%"
+    precision: str = "10%"
     max_users: int = 64
     budget: str = "15m"
     recovery: str = "10s"
@@ -82,7 +84,7 @@ option_group(
 )  # fmt: skip
 
 
-def refuse_what_the_search_chooses(given: Mapping[str, Any], *, master: bool, web: bool) -> None:
+def refuse_what_the_search_chooses(given: Mapping[str, Any], **of_one_run: bool) -> None:
     """Raise UsageError for an option that says what the search finds out, or that fits one run only."""
     for name in _NOT_WITH:
         if given.get(name) is not None:
@@ -94,9 +96,10 @@ def refuse_what_the_search_chooses(given: Mapping[str, Any], *, master: bool, we
         raise UsageError(
             "--find-capacity: --arrivals: a trace has one rate only; expected poisson or constant"
         )
-    if master or web:
-        option = "--master" if master else "--web"
-        raise UsageError(f"--find-capacity: {option} belongs to one run, and a search makes many")
+    for name, said in of_one_run.items():
+        if said:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--find-capacity: {option} belongs to one run, and a search makes many")
 
 
 def prepare_search(
@@ -118,7 +121,7 @@ def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
         precision = 0.0
     if not MOST_PRECISE <= precision <= LEAST_PRECISE:
         raise UsageError(
-            f"--precision {options.precision!r}: expected such as 5%, "
+            f"--precision {options.precision!r}: expected such as 10%, "
             f"from {MOST_PRECISE:.1%} to {LEAST_PRECISE:.0%}"
         )
     for name in ("start_rate", "max_rate"):

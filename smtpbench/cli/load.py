@@ -26,6 +26,7 @@ from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageErr
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.abnormal import DOES
+from smtpbench.load.abort import DEFAULT_GRACE_S, DEFAULT_HOLD_S, AbortRule
 from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
@@ -140,6 +141,11 @@ WatchOpt = Annotated[
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
 ]
+AbortOpt = Annotated[
+    bool, _workload("End early when a threshold stays broken, or can no longer be met; exit code 1.")
+]
+AbortGraceOpt = Annotated[str, _workload("Not in the first so much of the run.", "TIME")]
+AbortHoldOpt = Annotated[str, _workload("When it stays broken for so long.", "TIME")]
 PreflightOpt = Annotated[
     bool, typer.Option("--preflight/--no-preflight", rich_help_panel="Workload",
                        help="Look for limits of the target first, for a few seconds."),
@@ -178,6 +184,9 @@ def load(
     tls: TlsOpt = None,
     watch_share: WatchOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    abort_on_threshold: AbortOpt = False,
+    abort_grace: AbortGraceOpt = f"{DEFAULT_GRACE_S:g}s",
+    abort_hold: AbortHoldOpt = f"{DEFAULT_HOLD_S:g}s",
     preflight: PreflightOpt = True,
     processes: ProcessesOpt = 1,
     master: MasterOpt = False,
@@ -213,15 +222,18 @@ def load(
         "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
         "tls": tls and tls.value, "watch_share": watch_share,
     }  # fmt: skip
+    abort = _abort_rule(threshold, abort_grace, abort_hold) if abort_on_threshold else None
     if capacity.find_capacity:
-        refuse_what_the_search_chooses({**given, "run_time": run_time}, master=master, web=web)
+        refuse_what_the_search_chooses(
+            {**given, "run_time": run_time}, master=master, web=web, abort_on_threshold=abort_on_threshold
+        )
         search = prepare_search(capacity, warm_up, thresholds, workload_fields(scenario, None, **given))
         with open_target(target, options) as opened, interruptible():
             locustfile = None if scenario is None or is_toml(scenario) else scenario
             noticed = notice_limits(opened, search.busiest, look=preflight, quiet=outputs.quiet)
             found = search.run(opened, scenario=locustfile, processes=processes, outputs=outputs)
-        found.preflight = noticed
-        write_and_show(found, outputs)
+            found.preflight = noticed
+            write_and_show(found, outputs)  # before the target is taken down, which may take its time
         return capacity_exit_code(found)
     fields = workload_fields(
         scenario, run_time, warm_up=parse_duration(warm_up) if warm_up else None, **given
@@ -232,12 +244,19 @@ def load(
             result = run_load(
                 opened, fields, progress=show, scenario=scenario, processes=processes,
                 await_workers=master, master_host=master_host, master_port=master_port,
-                web_port=web_port if web else None,
+                web_port=web_port if web else None, abort=abort,
             )  # fmt: skip
-    result.preflight = noticed
-    result.thresholds = [one.check(result) for one in thresholds]
-    write_and_show(result, outputs)
+        result.preflight = noticed
+        result.thresholds = [one.check(result) for one in thresholds]
+        write_and_show(result, outputs)
     return load_exit_code(result)
+
+
+def _abort_rule(thresholds: list[str], grace: str, hold: str) -> AbortRule:
+    """What ends a run early. Raises UsageError."""
+    if not thresholds:
+        raise UsageError("--abort-on-threshold: there is no --threshold to watch")
+    return AbortRule(thresholds=tuple(thresholds), grace_s=parse_duration(grace), hold_s=parse_duration(hold))
 
 
 def notice_limits(target: Target, fields: Mapping[str, Any], *, look: bool, quiet: bool) -> list[Notice]:
@@ -286,7 +305,7 @@ def load_exit_code(result: LoadResult) -> int:
         return EXIT_FINDINGS
     if not result.valid:
         return EXIT_INCONCLUSIVE
-    if not all(one.met for one in result.thresholds):
+    if result.aborted or not all(one.met for one in result.thresholds):
         return EXIT_FINDINGS
     return EXIT_INCONCLUSIVE if useless(result) else EXIT_OK
 

@@ -53,7 +53,7 @@ class Settings:
     maximum: float = 1_000_000.0
     trial_s: float = 10.0
     warm_up_s: float = 2.0
-    precision: float = 0.05
+    precision: float = 0.1
     confidence: float = 0.95
     max_users: int = 64
     budget_s: float = 900.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,53 +141,56 @@ class Collector:
             "p50_ms": p50, "p99_ms": p99,
         }  # fmt: skip
 
+    def glance(self) -> LoadResult:
+        """Totals, rates and percentiles so far, without what takes long to make (histograms, a timeline)."""
+        return self._figures(_quick_stats)
+
     def result(self) -> LoadResult:
         """The whole run. `target`, `workload`, `started` and `smtpbench` are left to the caller."""
+        result = self._figures(lambda counts: phase_stats(histogram(counts)))
+        result.traffic = {name: self._traffic[name] for name in sorted(self._traffic)}
+        result.replies = {str(code): self._replies[code] for code in sorted(self._replies)}
+        result.refusals = list(self._refusals.values())
+        result.first_refusal = next(iter(result.refusals), "")
+        result.notes = notes_on(result.refusals)
+        result.timeline = self._timeline()
+        result.generator = self._generator()
+        result.invariants = self._findings.result(self._answered)
+        result.invalid_reasons = self._audit(result)
+        result.valid = not result.invalid_reasons
+        return result
+
+    def _figures(self, stats_of: Callable[[Counts], PhaseStats]) -> LoadResult:
+        """What thresholds can be about."""
         seconds, totals = self.seconds, self._totals
-        result = LoadResult(
+
+        def stats(*series: str) -> PhaseStats:
+            return stats_of(np.sum([self._counts[name] for name in series], axis=0))
+
+        def by_outcome(series_of: Mapping[str, str]) -> dict[str, PhaseStats]:
+            return {name: stats(series) for name, series in series_of.items() if series in self._counts}
+
+        from_plan = by_outcome(_FROM_PLAN)
+        if served := [_FROM_PLAN[name] for name in ("accepted", MISSED) if name in from_plan]:
+            from_plan["transaction"] = stats(*served)
+        return LoadResult(
             duration_s=round(seconds, 3),
             totals=self._final_totals(),
             rates=Rates(
                 accepted_per_s=_per_second(totals["accepted"], seconds),
                 offered_per_s=_per_second(totals["offered"], seconds),
             ),
-            phases={name: self._stats(name) for name in PHASES if name in self._counts},
-            outcomes=self._by_outcome(_ACTUAL),
-            from_intended_start=self._from_plan(),
-            traffic={name: self._traffic[name] for name in sorted(self._traffic)},
+            phases={name: stats(name) for name in PHASES if name in self._counts},
+            outcomes=by_outcome(_ACTUAL),
+            from_intended_start=from_plan,
             abnormal={name: AbnormalCounts(**counts) for name, counts in sorted(self._abnormal.items())},
-            replies={str(code): self._replies[code] for code in sorted(self._replies)},
-            first_refusal=next(iter(self._refusals.values()), ""),
-            refusals=list(self._refusals.values()),
-            notes=notes_on(self._refusals.values()),
-            timeline=self._timeline(),
-            generator=self._generator(),
-            invariants=self._findings.result(self._answered),
         )
-        result.invalid_reasons = self._audit(result)
-        result.valid = not result.invalid_reasons
-        return result
 
     def _final_totals(self) -> Totals:
         states, totals = self._processes.values(), dict(self._totals)
         totals["offered"] = totals.get("offered", 0) + sum(state.carried for state in states)
         totals["unfinished"] = sum(state.pending for state in states)
         return Totals(**totals)
-
-    def _stats(self, *series: str) -> PhaseStats:
-        """The percentiles over all that is in `series`, of which there is one at least."""
-        counts = [self._counts[name] for name in series if name in self._counts]
-        return phase_stats(histogram(np.sum(counts, axis=0)))
-
-    def _by_outcome(self, series_of: Mapping[str, str]) -> dict[str, PhaseStats]:
-        return {name: self._stats(series) for name, series in series_of.items() if series in self._counts}
-
-    def _from_plan(self) -> dict[str, PhaseStats]:
-        """See LoadResult.from_intended_start."""
-        found = self._by_outcome(_FROM_PLAN)
-        if served := [_FROM_PLAN[name] for name in ("accepted", MISSED) if name in found]:
-            found["transaction"] = self._stats(*served)
-        return found
 
     def _timeline(self) -> list[TimelinePoint]:
         """The whole seconds; the begun one at the end would look like a collapse."""
@@ -238,6 +241,17 @@ class Collector:
 
 _ACTUAL = {"accepted": "transaction"} | {name: name for name in FAILURES}
 _FROM_PLAN = {"accepted": INTENDED} | INTENDED_OF
+
+
+def _quick_stats(counts: Counts) -> PhaseStats:
+    """As `phase_stats`, in a hundredth of the time, without the histogram; the same to three digits."""
+    positions = np.flatnonzero(counts)
+    found = counts[positions]
+    p50, p90, p99, p999 = (percentile(positions, found, percent) / 1000 for percent in (50, 90, 99, 99.9))
+    return PhaseStats(
+        count=int(found.sum()), p50_ms=p50, p90_ms=p90, p99_ms=p99, p999_ms=p999,
+        max_ms=percentile(positions, found, 100) / 1000,
+    )  # fmt: skip
 
 
 def _per_second(count: int, seconds: float) -> float:

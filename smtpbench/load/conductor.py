@@ -26,6 +26,7 @@ from locust.util.load_locustfile import load_locustfile
 
 from smtpbench import errors
 from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
+from smtpbench.load.abort import AbortWatch
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.locust_user import SmtpUser
 from smtpbench.load.native import run_in_native_thread
@@ -61,6 +62,8 @@ class Conductor:
         self._lost = False  # a worker went away in the middle
         self._workers: list[subprocess.Popen[bytes]] = []
         self._introduction: dict[str, Any] = {}
+        self._abort = AbortWatch(order.abort) if order.abort else None
+        self._aborted = ""
 
     def stop(self) -> None:
         """End the run early and keep what was measured."""
@@ -188,10 +191,17 @@ class Conductor:
             if control.collector.seconds >= told + PROGRESS_S:
                 told = control.collector.seconds
                 self._say({"progress": control.collector.progress()})
+                self._watch(control)
         starting.join(START_S)  # a master that is stopped while it starts comes to rest as "running"
         starting.kill()
         runner.stop()
         control.wait_for_the_rest()
+
+    def _watch(self, control: Control) -> None:
+        """End the run if a threshold says so."""
+        if self._abort is not None and not self._aborted:
+            self._aborted = self._abort.see(control.collector.seconds, control.collector.glance())
+            self._stopped = self._stopped or bool(self._aborted)
 
     def _run_time(self, environment: Environment, workload: Workload) -> float:
         """Seconds until the end; a number of messages, a trace or a load shape is an end of its own.
@@ -231,6 +241,7 @@ class Conductor:
         if self._lost:
             result.invalid_reasons.append("a worker went away during the run")
         result.valid = not result.invalid_reasons
+        result.aborted = self._aborted
         return result
 
 

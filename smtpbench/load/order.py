@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from smtpbench.load.abort import AbortRule
 from smtpbench.target import Target
 
 DEFAULT_MASTER_PORT = 5557  # Locust's own
@@ -34,3 +35,4 @@ class Order(BaseModel):
     master_host: str = "127.0.0.1"
     master_port: int = DEFAULT_MASTER_PORT
     web_port: int | None = None
+    abort: AbortRule | None = None

@@ -186,6 +186,7 @@ class LoadResult(_Model):
     started: str = ""
     duration_s: float = 0.0
     interrupted: bool = False  # by the user, before its end
+    aborted: str = ""  # the threshold that ended it early, if one did
     valid: bool = True
     invalid_reasons: list[str] = []
     target: dict[str, Any] = {}

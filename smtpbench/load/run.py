@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from smtpbench import errors
+from smtpbench.load.abort import AbortRule
 from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
 from smtpbench.load.probe import probe
 from smtpbench.load.result import LoadResult
@@ -35,14 +36,16 @@ def run_load(
     master_host: str = "127.0.0.1",
     master_port: int = DEFAULT_MASTER_PORT,
     web_port: int | None = None,
+    abort: AbortRule | None = None,
 ) -> LoadResult:
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
     `workload` as a mapping holds the fields to lay over those of the `scenario`, a TOML or a Locust file.
     `progress` gets a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
-    `web_port` serves Locust's page on loopback meanwhile. Raises SmtpbenchError: UsageError for a
-    workload or scenario that makes no sense, SessionError if the target lets nobody in.
+    A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
+    loopback meanwhile. Raises SmtpbenchError: UsageError for a workload or scenario that makes no sense,
+    SessionError if the target lets nobody in.
     """
     given = (
         workload.model_dump(mode="json", exclude_unset=True)
@@ -56,7 +59,7 @@ def run_load(
     introduction = probe(target, make_workload(**with_users(given, 1))) if scenario is None else {}
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
-        processes=processes, master_host=master_host, master_port=master_port, web_port=web_port,
+        processes=processes, master_host=master_host, master_port=master_port, web_port=web_port, abort=abort,
     )  # fmt: skip
     said = _conduct(order, progress or (lambda _: None))
     result = LoadResult.model_validate(said["result"])

@@ -6,9 +6,9 @@
     confirm   at the highest rate that should hold nine times in ten, until Wald's sequential test of "holds
               nine times in ten" against "holds every other time" decides, wrong in at most one case of ten
 
-A rejected candidate sends the search back to bisect with what it has learnt. A trial in which the generator
-was the bottleneck says nothing about the target: it is repeated once, and if that is no better the search
-ends with what has held until then.
+A rejected candidate is followed by a lower one, chosen with what has been learnt. A trial in which the
+generator was the bottleneck says nothing about the target: it is repeated, and if that is no better the
+search ends with what has held until then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _WRONG = 0.1  # of the decisions, either way
 _ACCEPT = math.log((1 - _WRONG) / _WRONG)
 LOWEST_RATE = 0.1  # a target that cannot do one message in ten seconds has no capacity to speak of
 MOST_TRIALS = 60
-_BISECT_MAX = 16  # in a row: a machine so noisy gets a wider interval, not a longer search
+_BISECT_MAX = 12  # a machine so noisy gets a wider interval, not a longer search
+_REPEATS = 2  # of a trial in which the generator was the bottleneck: a neighbour's moment is no answer
 
 
 class Verdict(StrEnum):
@@ -62,7 +63,7 @@ class Bounds:
 
     start: float
     maximum: float
-    precision: float = 0.05
+    precision: float = 0.1
     confidence: float = 0.95
     growth: float = 2.0
     most_trials: int = MOST_TRIALS
@@ -128,14 +129,14 @@ class Search:
 
     def _run(self) -> Iterator[Ask]:
         yield from self._grow()
+        if self._failed and not self._end:
+            yield from self._bisect()
         while self._end is None:
-            if self._failed and not self._limited:
-                yield from self._bisect()
             yield from self._confirm()
 
     def _trial(self, step: Step, rate: float) -> Iterator[Ask]:
         """One trial that says something about the target, or the end of going up."""
-        for _ in range(2):
+        for _ in range(1 + _REPEATS):
             yield Ask(step, rate)
             if self._last is not Verdict.INVALID:
                 return

@@ -2,10 +2,14 @@
 
     threshold  = metric comparison number [unit]
     metric     = PHASE "." ( "p50" / "p90" / "p99" / "p999" / "max" )     unit us, ms or s is needed
-               / "intended." ( "p50" … )        transaction from when the plan had it due; unit needed
+               / OUTCOME "." ( "p50" … )        from its start to an outcome, such as rejected_4xx.p99
+               / "intended." ( "p50" … )        transaction from when the plan had it due
+               / "intended." OUTCOME "." ( "p50" … )     an outcome from then on; also of "missed"
                / "error_rate"                   failed messages of those with an outcome; % or a fraction
                / "accepted_per_s" / "offered_per_s"
                / "accepted" / "rejected_4xx" / "rejected_5xx" / "dropped" / "timeouts" / "missed" / "sessions"
+                 / "offered" / "unfinished"
+               / "abnormal." KIND "." COUNT     of abnormal traffic, such as abnormal.oversize.accepted < 1
     comparison = "<" / "<=" / ">" / ">="
 
 A threshold on a phase that never happened is broken: nothing was shown.
@@ -19,15 +23,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smtpbench.errors import UsageError
-from smtpbench.load.result import PHASES, LoadResult, PhaseStats, ThresholdResult, Totals
+from smtpbench.load.result import (
+    MISSED,
+    OUTCOMES,
+    PHASES,
+    AbnormalCounts,
+    LoadResult,
+    PhaseStats,
+    ThresholdResult,
+    Totals,
+)
 
-_SYNTAX = re.compile(r"\s*([a-z0-9_.]+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
+_SYNTAX = re.compile(r"\s*([a-z0-9_.-]+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 _TO_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _PERCENTILES = ("p50", "p90", "p99", "p999", "max")
 _RATES = ("accepted_per_s", "offered_per_s")
+_SERIES = (
+    *PHASES, *OUTCOMES, "intended", *(f"intended.{outcome}" for outcome in (*OUTCOMES, MISSED)),
+)  # fmt: skip
+_COUNTS = tuple(name for name in AbnormalCounts.model_fields if name != "first_refusal")
+_ABNORMAL = re.compile(rf"abnormal\.([a-z0-9-]+)\.({'|'.join(_COUNTS)})")
 _PLAIN = ("error_rate", *_RATES, *Totals.model_fields)
 
 
@@ -39,6 +57,18 @@ class Threshold:
     metric: str
     comparison: str
     limit: float  # in ms for a latency, a fraction for error_rate, else as typed
+
+    @property
+    def is_lower_limit(self) -> bool:
+        """Whether more is better."""
+        return self.comparison.startswith(">")
+
+    @property
+    def only_grows(self) -> bool:
+        """Whether the figure can only grow during a run."""
+        if self.is_latency:
+            return self.metric.endswith(".max")
+        return self.metric not in ("error_rate", "unfinished", *_RATES)
 
     @property
     def is_latency(self) -> bool:
@@ -75,10 +105,11 @@ def parse_threshold(text: str) -> Threshold:
         if unit not in _TO_MS:
             raise UsageError(f"--threshold {text!r}: a latency needs a unit: us, ms or s")
         return Threshold(text.strip(), metric, comparison, float(number) * _TO_MS[unit])
-    if metric not in _PLAIN:
+    if metric not in _PLAIN and not _ABNORMAL.fullmatch(metric):
         raise UsageError(
             f"--threshold {text!r}: unknown metric {metric!r}, expected PHASE.{'|'.join(_PERCENTILES)} "
-            f"(PHASE: {', '.join(PHASES)}, intended) or {', '.join(_PLAIN)}"
+            f"(PHASE: {', '.join(PHASES)}, intended, or an outcome: {', '.join(OUTCOMES)}), "
+            f"{', '.join(_PLAIN)}, or abnormal.KIND.{'|'.join(_COUNTS)}"
         )
     if unit and not (unit == "%" and metric == "error_rate"):
         raise UsageError(f"--threshold {text!r}: {metric} takes no unit {unit!r}")
@@ -86,21 +117,31 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def _is_latency(metric: str) -> bool:
-    phase, _, which = metric.partition(".")
-    return phase in (*PHASES, "intended") and which in _PERCENTILES
+    series, _, which = metric.rpartition(".")
+    return series in _SERIES and which in _PERCENTILES
 
 
 def _measure(metric: str, result: LoadResult) -> float | None:
     if _is_latency(metric):
-        phase, _, which = metric.partition(".")
-        found = (
-            result.from_intended_start.get("transaction") if phase == "intended" else result.phases.get(phase)
-        )
-        stats = found or PhaseStats()
+        series, _, which = metric.rpartition(".")
+        stats = _stats(series, result)
         return float(getattr(stats, f"{which}_ms")) if stats.count else None
     if metric == "error_rate":
         return error_rate(result)
+    if match := _ABNORMAL.fullmatch(metric):
+        counts = result.abnormal.get(match[1])
+        return None if counts is None else float(getattr(counts, match[2]))
     return float(getattr(result.rates if metric in _RATES else result.totals, metric))
+
+
+def _stats(series: str, result: LoadResult) -> PhaseStats:
+    """The latencies that a metric is about; empty ones if it never happened."""
+    first, _, rest = series.partition(".")
+    if first == "intended":
+        found = result.from_intended_start.get(rest or "transaction")
+    else:
+        found = result.phases.get(first) or result.outcomes.get(first)
+    return found or PhaseStats()
 
 
 def error_rate(result: LoadResult) -> float | None:

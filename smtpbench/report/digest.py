@@ -121,6 +121,8 @@ def conclude_load(result: LoadResult) -> Conclusion:
         return Conclusion("bad", f"{_plural(len(rules), 'rule')} of SMTP broken under load{invalid}")
     if not result.valid:
         return Conclusion("bad", "Not a valid measurement")
+    if result.aborted:
+        return Conclusion("bad", f"Ended early by a threshold: {result.aborted}")
     if broken := sum(not one.met for one in result.thresholds):
         nothing = f"; {result.nothing_accepted}" if result.nothing_accepted else ""
         return Conclusion(

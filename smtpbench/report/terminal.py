@@ -230,12 +230,13 @@ def _limits(result: LoadResult | CapacityResult) -> list[RenderableType]:
 
 
 def _thresholds(result: LoadResult) -> list[RenderableType]:
-    """Each that is broken; if none is, how many there are."""
-    broken = [one for one in result.thresholds if not one.met]
-    if result.thresholds and not broken:
-        return [Text(f"{len(result.thresholds)} of {len(result.thresholds)} thresholds met")]
+    """Each with what was measured."""
     return [
-        Text(f"threshold broken: {visible(one.expression)}: {measured(one)}", _TONES["bad"]) for one in broken
+        Text.assemble(
+            (f"threshold {'met' if one.met else 'broken'}: ", _TONES["good" if one.met else "bad"]),
+            f"{visible(one.expression)}: {measured(one)}",
+        )
+        for one in result.thresholds
     ]
 
 

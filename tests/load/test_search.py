@@ -100,7 +100,7 @@ def test_the_three_steps_in_order() -> None:
     assert answer.end is End.FOUND
     assert answer.edge is not None
     assert answer.edge.low <= 1000 <= answer.edge.high
-    assert answer.edge.width <= 0.05
+    assert answer.edge.width <= 0.1
     assert answer.rate is not None
     assert 900 <= answer.rate <= 1000
     assert (answer.held, answer.tried) >= (4, 4)
@@ -136,13 +136,13 @@ def test_a_generator_that_is_the_bottleneck_ends_the_growth_with_what_held() -> 
     assert answer.end is End.AT_LEAST
     assert answer.rate == 800
     assert answer.reason == "the generator was the bottleneck at 1600/s"
-    assert [ask.rate for ask in asked if ask.rate > 900] == [1600, 1600]
+    assert [ask.rate for ask in asked if ask.rate > 900] == [1600, 1600, 1600]
 
 
 def test_a_generator_that_is_the_bottleneck_from_the_start_is_no_answer() -> None:
     answer, asked = searched(Bounds(start=100, maximum=FASTEST), lambda rate: Verdict.INVALID)
     assert answer.end is End.UNKNOWN
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 def test_one_invalid_trial_is_repeated() -> None:

@@ -3,14 +3,19 @@ from __future__ import annotations
 import pytest
 
 from smtpbench.errors import UsageError
-from smtpbench.load.result import LoadResult, PhaseStats, Rates, Totals
+from smtpbench.load.result import AbnormalCounts, LoadResult, PhaseStats, Rates, Totals
 from smtpbench.load.thresholds import measured, parse_threshold, useless
 
 RESULT = LoadResult(
     totals=Totals(accepted=990, rejected_4xx=5, rejected_5xx=2, dropped=2, timeouts=1),
     rates=Rates(accepted_per_s=99.0),
     phases={"body": PhaseStats(count=990, p50_ms=2, p99_ms=40, max_ms=90)},
-    from_intended_start={"transaction": PhaseStats(count=990, p99_ms=120)},
+    outcomes={"rejected_4xx": PhaseStats(count=5, p99_ms=7)},
+    from_intended_start={
+        "transaction": PhaseStats(count=990, p99_ms=120),
+        "missed": PhaseStats(count=2, p99_ms=900),
+    },
+    abnormal={"unknown-recipient": AbnormalCounts(sent=9, rejected_5xx=9)},
 )
 
 
@@ -19,6 +24,8 @@ RESULT = LoadResult(
     [
         "body.p99 < 500ms", "body.p99<0.05s", "body.max <= 90ms", "body.p50 < 2001us", "error_rate <= 1%",
         "error_rate < 0.011", "accepted_per_s >= 99", "dropped < 3", "intended.p99 < 121ms",
+        "rejected_4xx.p99 < 8ms", "rejected_4xx < 6", "intended.missed.p99 < 1s",
+        "abnormal.unknown-recipient.accepted < 1", "abnormal.unknown-recipient.rejected_5xx >= 9",
     ],
 )  # fmt: skip
 def test_met(text: str) -> None:
@@ -33,6 +40,10 @@ def test_met(text: str) -> None:
         ("accepted_per_s > 99", "measured 99"),
         ("mail.p99 < 1s", "never happened"),
         ("intended.p99 < 100ms", "measured 120.000 ms"),
+        ("rejected_4xx.p99 < 7ms", "measured 7.000 ms"),
+        ("rejected_5xx.p99 < 1s", "never happened"),
+        ("abnormal.unknown-recipient.rejected_5xx < 9", "measured 9"),
+        ("abnormal.oversize.accepted < 1", "never happened"),
     ],
 )
 def test_broken(text: str, why: str) -> None:
@@ -53,6 +64,10 @@ def test_broken(text: str, why: str) -> None:
         "error_rate < 5ms",
         "accepted < 3%",
         "error_rate = 1%",
+        "abnormal.oversize.first_refusal < 1",
+        "abnormal.oversize < 1",
+        "rejected_4xx.p99 < 1",
+        "intended.body.p99 < 1s",
     ],
 )
 def test_nonsense(text: str) -> None:
