@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Literal, Protocol
 
@@ -20,8 +19,8 @@ from smtpbench.delivery.hop_script import (
 )
 from smtpbench.server.commands import Transaction
 from smtpbench.server.config import ServerConfig
-from smtpbench.server.dialogue import Wait
 from smtpbench.server.receiver import Receiver
+from smtpbench.server.scripted import Scripted
 from smtpbench.wire.content import ContentReceiver
 from smtpbench.wire.parse import Command, CommandError, parse_command
 from smtpbench.wire.state import Verb
@@ -55,7 +54,7 @@ class _Recording(ContentReceiver):
         return content
 
 
-class HopReceiver(Receiver):
+class HopReceiver(Scripted, Receiver):
     """Takes any path and any parameter that has a meaning, offered or not: what was sent is judged later."""
 
     def __init__(
@@ -65,7 +64,6 @@ class HopReceiver(Receiver):
         self.script = book.script
         self.record = book.open_session()
         self._begin = time.monotonic()
-        self._due: Callable[[], None] | None = None
         self._last_line = b""
         self._raw = bytearray()
         super().__init__(config, client=client, tls=tls)
@@ -112,36 +110,11 @@ class HopReceiver(Receiver):
 
     # replies
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do `act` when `seconds` have passed; no other command is looked at meanwhile."""
-        if not seconds:
-            act()
-            return
-        self._due = act
-        self.action = Wait(seconds)
-
     def waited(self) -> bytes:
-        """The delay is over."""
-        assert self._due is not None
-        act, self._due = self._due, None
-        self.action = None
+        """The delay is over: what came meanwhile is in the record."""
         if self.input:
             self._note(self._line("note", AHEAD + bytes(self.input)))
-        act()
-        return self.run()
-
-    def answer(self, reply: HopReply, usual: Callable[[], None] | None = None) -> None:
-        """Give a reply of the script; a positive one stands for `usual`, if there is such a thing."""
-
-        def give() -> None:
-            if usual is not None and reply.positive:
-                usual()
-            elif reply.code:
-                self.reply(reply.code, reply.enhanced, reply.text)
-            if reply.close:
-                self.close()
-
-        self.after(reply.delay_s, give)
+        return super().waited()
 
     def close(self) -> None:
         """We close, unless the client has said QUIT."""

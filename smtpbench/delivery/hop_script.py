@@ -6,35 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from smtpbench.server.config import NEXT_HOP_EXTENSIONS
+from smtpbench.server.scripted import ACCEPT as ACCEPT  # where the cases look for it
+from smtpbench.server.scripted import ScriptedReply
 from smtpbench.wire.state import Verb
 
-ORDINARY_EXTENSIONS = frozenset(
-    {"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME", "ENHANCEDSTATUSCODES", "DSN"}
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HopReply:
-    """One reply of the hop. `delay_s` passes before it; with `close` the connection is closed after it.
-
-    A positive `code` stands for the usual reply and its effect. Code 0 sends nothing, so that
-    ``HopReply(code=0, close=True)`` breaks the connection off.
-    """
-
-    code: int = 250
-    enhanced: str = ""
-    text: str = "OK"
-    delay_s: float = 0.0
-    close: bool = False
-
-    @property
-    def positive(self) -> bool:
-        """Whether the command that is answered so takes effect."""
-        return 200 <= self.code < 400
-
+HopReply = ScriptedReply  # its name in the cases
+ORDINARY_EXTENSIONS = NEXT_HOP_EXTENSIONS
 
 AHEAD = b"sent before the reply: "  # a note begins with it where a client did not wait for a late reply
-ACCEPT = HopReply()
 DEFER = HopReply(code=451, enhanced="4.3.0", text="Try again later")
 REFUSE = HopReply(code=550, enhanced="5.1.1", text="No such mailbox")
 DROP = HopReply(code=0, close=True)

@@ -49,6 +49,9 @@ ROLES_OF = {  # the extensions that not every port may have
 }
 # A sink is a plain next hop: these would change what happens between it and the server under test.
 NOT_OF_A_SINK = frozenset(KEYWORDS[KEYWORDS.index("ETRN") :]) - {"REQUIRETLS"}
+NEXT_HOP_EXTENSIONS = frozenset(  # what a next hop of ours offers unless told otherwise
+    {"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME", "ENHANCEDSTATUSCODES", "DSN"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

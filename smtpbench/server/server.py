@@ -65,12 +65,16 @@ class Server:
         implicit = self.config.tls if self.config.role is Role.SUBMISSIONS else None
         try:
             self._server = await loop.create_server(
-                lambda: Connection(self), self.config.host, self.config.port, ssl=implicit, backlog=1024
+                self.new_connection, self.config.host, self.config.port, ssl=implicit, backlog=1024
             )
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}"
             ) from None
+
+    def new_connection(self) -> Connection:
+        """What serves the next client."""
+        return Connection(self)
 
     async def stop(self) -> None:
         """Stop listening, say 421 to those who are connected, let deliveries under way finish."""

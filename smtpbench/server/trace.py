@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 _RECEIVED = re.compile(rb"(?mi)^Received[ \t]*:")
 
@@ -47,6 +48,7 @@ def return_path(sender: bytes) -> bytes:
     return b"Return-Path: <" + sender + b">\r\n"
 
 
+@lru_cache(1_024)  # the same few clients connect again and again
 def address_literal(host: str) -> str:
     """The address literal of an IP address (§4.1.3)."""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from smtpbench.delivery.observers.model import Delivered, Polling
-from smtpbench.server import MemoryStore, Server, ServerConfig
+from smtpbench.server.sink import Sink, sink_config
+from smtpbench.server.sink_receiver import Taken
 
 
 class SinkObserver(Polling):
@@ -11,34 +12,32 @@ class SinkObserver(Polling):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__()
-        self._store = MemoryStore()
-        extensions = ServerConfig.extensions - {"STARTTLS", "AUTH"}
-        config = ServerConfig(host=host, port=port, name="sink.example.org", extensions=extensions, sink=True)
-        self._server = Server(config, store=self._store)
+        self._messages: list[Taken] = []
+        self._sink = Sink(sink_config(host, port), consumer=self._messages.extend)
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._server.port
+        return self._sink.port
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
-        await self._server.start()
+        await self._sink.start()
 
     async def stop(self) -> None:
         """Stop listening."""
-        await self._server.stop()
+        await self._sink.stop()
 
     async def _look(self, marker: bytes) -> list[Delivered]:
-        where = f"sink:{self._server.config.host}:{self.port}"
+        where = f"sink:{self._sink.config.host}:{self.port}"
         return [
             Delivered(
-                copy.content,
+                message.content,
                 "crlf",
-                copy.sender.decode("utf-8", "replace"),
-                tuple(address.decode("utf-8", "replace") for address in copy.recipients),
+                message.sender.decode("utf-8", "replace"),
+                tuple(address.decode("utf-8", "replace") for address in message.recipients),
                 where,
             )
-            for copy in self._store.messages
-            if marker in copy.content
+            for message in self._messages
+            if marker in message.content
         ]
