@@ -13,13 +13,13 @@ from rich.text import Text
 import smtpbench
 from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli.conform import SelectOpt, StrictOpt, conformance_progress, exit_code, new_findings
+from smtpbench.cli.live import watching
 from smtpbench.cli.load import (
     RunTimeOpt,
     ThresholdOpt,
     UsersOpt,
     interruptible,
     load_exit_code,
-    load_progress,
     notice_limits,
     workload_fields,
 )
@@ -93,8 +93,8 @@ def _load(target: Target, workload: dict[str, Any], *, quiet: bool) -> tuple[Loa
     try:
         with interruptible():
             noticed = notice_limits(target, workload, look=True, quiet=quiet)
-            with load_progress(quiet=quiet) as show:
-                result = run_load(target, workload, progress=show)
+            with watching(quiet=quiet) as watcher:
+                result = run_load(target, workload, progress=watcher.progress, notice=watcher.notice)
         result.preflight = noticed
         return result, EXIT_OK
     except SmtpbenchError as error:

@@ -12,8 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from smtpbench.cli._capacity import (
     CapacityOptions,
@@ -22,6 +20,7 @@ from smtpbench.cli._capacity import (
     refuse_what_the_search_chooses,
 )
 from smtpbench.cli._common import Outputs, TargetArg, complain
+from smtpbench.cli.live import watching
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
@@ -30,7 +29,7 @@ from smtpbench.load.abort import DEFAULT_GRACE_S, DEFAULT_HOLD_S, AbortRule
 from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
-from smtpbench.load.run import Progress, run_load, run_worker
+from smtpbench.load.run import run_load, run_worker
 from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
@@ -208,8 +207,8 @@ def load(
     what is said).
     """
     if worker:
-        with interruptible():
-            run_worker(master_host, master_port)
+        with watching(quiet=outputs.quiet) as watcher, interruptible():
+            run_worker(master_host, master_port, notice=watcher.notice)
         return EXIT_OK
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
@@ -240,10 +239,10 @@ def load(
     )
     with open_target(target, options) as opened, interruptible():
         noticed = notice_limits(opened, fields, look=preflight, quiet=outputs.quiet)
-        with load_progress(quiet=outputs.quiet) as show:
+        with watching(quiet=outputs.quiet) as watcher:
             result = run_load(
-                opened, fields, progress=show, scenario=scenario, processes=processes,
-                await_workers=master, master_host=master_host, master_port=master_port,
+                opened, fields, progress=watcher.progress, notice=watcher.notice, scenario=scenario,
+                processes=processes, await_workers=master, master_host=master_host, master_port=master_port,
                 web_port=web_port if web else None, abort=abort,
             )  # fmt: skip
         result.preflight = noticed
@@ -311,19 +310,6 @@ def load_exit_code(result: LoadResult) -> int:
 
 
 @contextmanager
-def load_progress(*, quiet: bool) -> Iterator[Progress]:
-    """A line that changes on a terminal, a line a second elsewhere, on standard error."""
-    console = Console(stderr=True)
-    if quiet:
-        yield lambda _: None
-    elif console.is_terminal:
-        with Live(Text("starting"), console=console, transient=True, auto_refresh=False) as live:
-            yield lambda figures: live.update(Text(_line(figures)), refresh=True)
-    else:
-        yield lambda figures: console.print(_line(figures), markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does: early, with the results kept."""
 
@@ -335,11 +321,3 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _line(figures: Mapping[str, Any]) -> str:
-    return (
-        f"{figures['t_s']:6.1f} s  {figures['sessions']:>5} sessions  {figures['accepted']:>9,} accepted  "
-        f"{figures['accepted_last_s']:>7,}/s  {figures['failed']:>6,} failed  "
-        f"p50 {figures['p50_ms']:.2f} ms  p99 {figures['p99_ms']:.2f} ms"
-    )

@@ -47,7 +47,7 @@ LOOP_LAG_MAX_MS = 250.0  # few samples, so only what no busy neighbour explains
 
 
 @dataclass(slots=True)
-class _Process:
+class Process:
     """What one engine used so far; `warm_ns` is what passed before the measurement began.
 
     `carried` is how many messages were under way or waiting then, `pending` how many are now.
@@ -59,6 +59,12 @@ class _Process:
     carried: int = 0
     pending: int = 0
     spent: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """Messages with an outcome that is not acceptance."""
+        return sum(self.counts[name] for name in FAILURES)
 
 
 @dataclass(slots=True)
@@ -83,12 +89,12 @@ class Collector:
         self._abnormal: dict[str, dict[str, Any]] = {}
         self._refusals: dict[str, str] = {}
         self._findings = Findings()
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, Process] = {}
         self._seconds: dict[int, _Second] = {}
 
     def add(self, process: str, batch: Batch) -> None:
         """Add what the engine of `process` handed over."""
-        state = self._processes.setdefault(process, _Process())
+        state = self._processes.setdefault(process, Process())
         state.spent = state.spent or batch.spent
         for name, happened in batch.abnormal.items():
             add_counts(self._abnormal.setdefault(name, new_counts()), happened)
@@ -98,6 +104,7 @@ class Collector:
             state.warm_ns += batch.span_ns
             state.carried = state.pending
             self._totals["sessions"] += batch.counters["sessions"]  # they last beyond it
+            state.counts["sessions"] += batch.counters["sessions"]
             self._traffic.update(batch.traffic)
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
@@ -106,6 +113,7 @@ class Collector:
         second.accepted += batch.counters["accepted"]
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
+        state.counts.update(batch.counters)
         self._replies.update(batch.replies)
         self._traffic.update(batch.traffic)
         self._refusals = batch.refusals | self._refusals
@@ -115,14 +123,13 @@ class Collector:
             if name == "transaction":
                 second.transactions.append(sparse)
 
-    def spent(self, processes: int) -> bool:
-        """Whether each of `processes` engines has sent all it had."""
-        return sum(state.spent for state in self._processes.values()) >= processes
+    def spent(self, process: str) -> bool:
+        """Whether the engine of `process` has sent all it had."""
+        return self.of(process).spent
 
-    @property
-    def processes(self) -> int:
-        """How many processes have reported."""
-        return len(self._processes)
+    def of(self, process: str) -> Process:
+        """What one process did."""
+        return self._processes.get(process, Process())
 
     @property
     def seconds(self) -> float:

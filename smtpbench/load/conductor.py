@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from smtpbench.load.locust_user import SmtpUser
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.order import Order
 from smtpbench.load.probe import probe
+from smtpbench.load.worker import Say, work
 from smtpbench.load.workload import (
     DEFAULT_RUN_TIME_S,
     MODELS,
@@ -47,9 +47,28 @@ PROGRESS_S = 0.9  # batches come once a second, more or less
 CONNECT_S = 60.0  # for workers to import and connect; a master on the command line waits without limit
 START_S = 10.0  # Locust ramps up within a second, and waits another for its workers' reports
 GOODBYE_S = 5.0
+DRAIN_S = 20.0  # beyond the time of one reply: two goodbyes, and a hand-over once a second
+INTRODUCE_S = 5.0  # a worker of ours does so as soon as it has connected
 WEB_HOST = "127.0.0.1"
 
-Say = Callable[[dict[str, Any]], None]
+
+class Strangers:
+    """Connected workers that have yet to introduce themselves; one that never does is none of ours."""
+
+    def __init__(self, runner: MasterRunner, control: Control) -> None:
+        self._runner, self._control = runner, control
+        self._since: dict[str, float] = {}
+
+    def introduced(self) -> int:
+        """How many workers are ready and known to be of our kind; strangers are sent away in time."""
+        roster, now, known = self._control.roster, time.monotonic(), 0
+        for client in self._runner.clients.ready:
+            if client.id in roster:
+                known += roster[client.id].state == "ready"
+            elif now - self._since.setdefault(client.id, now) > INTRODUCE_S:
+                self._control.refuse(client.id, "refused", "it does not say which smtpbench it is")
+                self._runner.send_message("quit", client_id=client.id)
+        return known
 
 
 class Conductor:
@@ -59,7 +78,6 @@ class Conductor:
         self._order = order
         self._say = say
         self._stopped = False
-        self._lost = False  # a worker went away in the middle
         self._workers: list[subprocess.Popen[bytes]] = []
         self._introduction: dict[str, Any] = {}
         self._abort = AbortWatch(order.abort) if order.abort else None
@@ -74,25 +92,27 @@ class Conductor:
         user_class, shape = self._user_class()
         environment = Environment(user_classes=[user_class], shape_class=shape, events=events)
         if self._order.role == "worker":
-            self._work(environment)
+            host, port = self._order.master_host, self._order.master_port
+            work(environment, host, port, stopped=lambda: self._stopped, say=self._say)
             return
         alone = self._order.role == "local" and self._order.processes == 1
         if alone:
             environment.create_local_runner()
         else:
             self._listen(environment)
+        control = control_of(environment)  # at once: a worker may be connecting already
+        control.tell = lambda line: self._say({"notice": line})
         if self._order.web_port is not None:
             _require_free(self._order.web_port)
             environment.create_web_ui(WEB_HOST, self._order.web_port)
         events.init.fire(environment=environment, runner=environment.runner, web_ui=environment.web_ui)
-        control = control_of(environment)
         control.target, control.workload = self._order.target, user_class.workload
         control.on_spent = self.stop
         try:
             if self._order.scenario is not None:
                 self._introduce(user_class.workload)
             if not alone:
-                self._gather(environment)
+                self._gather(environment, control)
             self._measure(environment, control)
         finally:
             self._dismiss(environment)
@@ -131,22 +151,6 @@ class Conductor:
             raise asked[0]
         self._introduction = asked[0]
 
-    def _work(self, environment: Environment) -> None:
-        """Serve a master until it says quit or is gone."""
-        host, port = self._order.master_host, self._order.master_port
-        connecting = gevent.spawn(environment.create_worker_runner, host, port)
-        while not (self._stopped or connecting.ready()):
-            gevent.sleep(POLL_S)
-        if not connecting.successful():
-            connecting.kill()
-            raise Inconclusive(f"no master at {host}:{port}")
-        runner = connecting.value
-        events.init.fire(environment=environment, runner=runner, web_ui=None)
-        while not self._stopped and len(runner.greenlet):
-            gevent.sleep(POLL_S)
-        runner.quit()
-        self._say({"done": True})
-
     def _listen(self, environment: Environment) -> None:
         """Become a master: on a port of any number for our own workers, else on the one announced."""
         port = 0 if self._order.role == "local" else self._order.master_port
@@ -155,20 +159,24 @@ class Conductor:
         except RPCError as error:
             raise UsageError(f"--master-port {port}: {error}") from None
 
-    def _gather(self, environment: Environment) -> None:
-        """Start or await the workers."""
-        runner = environment.runner
+    def _gather(self, environment: Environment, control: Control) -> None:
+        """Start or await the workers, and let them introduce themselves."""
+        runner, wanted = environment.runner, self._order.processes
         assert isinstance(runner, MasterRunner)
         limit = math.inf
         if self._order.role == "local":
             limit = time.monotonic() + CONNECT_S
-            for _ in range(self._order.processes):
+            for _ in range(wanted):
                 self._workers.append(_start_worker(runner.server.port, self._order.scenario))
-        while len(runner.clients.ready) < self._order.processes and not self._stopped:
-            if time.monotonic() > limit:
-                raise Inconclusive(
-                    f"{len(runner.clients.ready)} of {self._order.processes} workers connected"
-                )
+        else:
+            where = f"{self._order.master_host}:{runner.server.port}"
+            self._say({"notice": f"waiting for {wanted} worker{'s' * (wanted != 1)} on {where}"})
+        strangers = Strangers(runner, control)
+        while (here := strangers.introduced()) < wanted and not self._stopped:
+            gone = [worker.pid for worker in self._workers if worker.poll() is not None]
+            if gone or time.monotonic() > limit:
+                why = f": the one with pid {gone[0]} ended" if gone else ""
+                raise Inconclusive(f"{here} of {wanted} workers connected{why}")
             gevent.sleep(POLL_S)
 
     def _measure(self, environment: Environment, control: Control) -> None:
@@ -186,8 +194,6 @@ class Conductor:
         told = 0.0
         while not (self._stopped or control.error) and time.monotonic() < end and runner.state != "stopped":
             gevent.sleep(POLL_S)
-            if isinstance(runner, MasterRunner) and runner.worker_count < control.expected:
-                self._lost, self._stopped = True, True
             if control.collector.seconds >= told + PROGRESS_S:
                 told = control.collector.seconds
                 self._say({"progress": control.collector.progress()})
@@ -195,7 +201,7 @@ class Conductor:
         starting.join(START_S)  # a master that is stopped while it starts comes to rest as "running"
         starting.kill()
         runner.stop()
-        control.wait_for_the_rest()
+        control.wait_for_the_rest(self._drain_s(control))
 
     def _watch(self, control: Control) -> None:
         """End the run if a threshold says so."""
@@ -212,6 +218,11 @@ class Conductor:
             return workload.lasts + (START_S if workload.is_open else 0)
         endless = workload.messages is None and workload.trace is None and environment.shape_class is None
         return DEFAULT_RUN_TIME_S if endless else math.inf
+
+    def _drain_s(self, control: Control) -> float:
+        """How long an engine may take to end: a reply that is under way, and its goodbyes."""
+        assert control.target is not None
+        return control.target.timeouts.reply + DRAIN_S
 
     def _workload(self, control: Control) -> Workload:
         assert control.workload is not None
@@ -235,12 +246,6 @@ class Conductor:
         result.target = self._introduction or result.target
         if control.environment.shape_class is not None:
             result.workload["shape"] = type(control.environment.shape_class).__name__
-        if control.collector.processes < control.expected:
-            missing = control.expected - control.collector.processes
-            result.invalid_reasons.append(f"{missing} of {control.expected} processes reported nothing")
-        if self._lost:
-            result.invalid_reasons.append("a worker went away during the run")
-        result.valid = not result.invalid_reasons
         result.aborted = self._aborted
         return result
 

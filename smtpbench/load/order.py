@@ -2,7 +2,8 @@
 
 Locust patches sockets, threads and TLS of the whole process when it is imported, so it gets a process of
 its own. The order goes in on standard input, whose end means "stop now"; standard output brings
-``{"progress": …}`` once a second, then ``{"result": …}`` or ``{"error": …}``.
+``{"progress": …}`` once a second and ``{"notice": …}`` when something happens, then ``{"result": …}``
+or ``{"error": …}``.
 """
 
 from __future__ import annotations

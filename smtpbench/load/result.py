@@ -75,6 +75,26 @@ class TimelinePoint(_Model):
     p99_ms: float
 
 
+class WorkerReport(_Model):
+    """One worker of a run over several processes, and what became of it.
+
+    `state`: ``finished``; ``lost`` (it went away without a word, or could not begin), ``left`` (it was ended
+    before the run was over); ``late`` or ``refused`` (it did no work). `not_offered` is how many arrivals of
+    an open workload were its to send and never came to be.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    measured_s: float = 0.0
+    sessions: int = 0
+    offered: int = 0
+    accepted: int = 0
+    failed: int = 0
+    not_offered: int = 0
+    cpu_s: float = 0.0
+
+
 class Generator(_Model):
     """What the load cost us, and how late our own loop was."""
 
@@ -82,6 +102,7 @@ class Generator(_Model):
     cpu_us_per_message: float = 0.0
     loop_lag_p99_ms: float = 0.0
     schedule_lag_p99_ms: float = 0.0
+    workers: list[WorkerReport] = []
 
 
 class WireLine(_Model):

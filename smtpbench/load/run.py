@@ -23,6 +23,7 @@ from smtpbench.target import Target
 GIVE_UP_S = 30.0  # for a process that has said its result to leave
 
 Progress = Callable[[Mapping[str, Any]], None]
+Notice = Callable[[str], None]
 
 
 def run_load(
@@ -30,6 +31,7 @@ def run_load(
     workload: Workload | Mapping[str, Any],
     *,
     progress: Progress | None = None,
+    notice: Notice | None = None,
     scenario: Path | None = None,
     processes: int = 1,
     await_workers: bool = False,
@@ -42,6 +44,7 @@ def run_load(
 
     `workload` as a mapping holds the fields to lay over those of the `scenario`, a TOML or a Locust file.
     `progress` gets a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
+    `notice` gets lines worth reading at once, such as that a worker came or went.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
     loopback meanwhile. Raises SmtpbenchError: UsageError for a workload or scenario that makes no sense,
@@ -61,21 +64,28 @@ def run_load(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port, abort=abort,
     )  # fmt: skip
-    said = _conduct(order, progress or (lambda _: None))
+    said = _conduct(order, progress, notice)
     result = LoadResult.model_validate(said["result"])
     result.target = introduction or result.target
     result.interrupted = said.get("interrupted", False)
     return result
 
 
-def run_worker(master_host: str = "127.0.0.1", master_port: int = DEFAULT_MASTER_PORT) -> None:
-    """Work for a master until it ends the run."""
+def run_worker(
+    master_host: str = "127.0.0.1", master_port: int = DEFAULT_MASTER_PORT, *, notice: Notice | None = None
+) -> None:
+    """Work for a master until it ends the run.
+
+    Raises Inconclusive if there is none, if it goes silent, or if it has no work left, and UsageError if
+    it is of another version.
+    """
     order = Order(role="worker", master_host=master_host, master_port=master_port)
-    _conduct(order, lambda _: None)
+    _conduct(order, None, notice)
 
 
-def _conduct(order: Order, progress: Progress) -> dict[str, Any]:
+def _conduct(order: Order, progress: Progress | None, notice: Notice | None) -> dict[str, Any]:
     """What the conductor said last. A first interrupt ends the run, a second kills it."""
+    heard = {"progress": progress or _ignore, "notice": notice or _ignore}
     command = [sys.executable, "-m", "smtpbench.load.conductor"]
     with (
         tempfile.TemporaryFile() as log,
@@ -84,7 +94,7 @@ def _conduct(order: Order, progress: Progress) -> dict[str, Any]:
         ) as process,
     ):
         try:
-            said = _order_and_listen(process, order, progress)
+            said = _order_and_listen(process, order, heard)
         finally:
             _end_order(process)
             _leave(process)
@@ -94,14 +104,14 @@ def _conduct(order: Order, progress: Progress) -> dict[str, Any]:
 
 
 def _order_and_listen(
-    process: subprocess.Popen[bytes], order: Order, progress: Progress
+    process: subprocess.Popen[bytes], order: Order, heard: Mapping[str, Callable[[Any], None]]
 ) -> dict[str, Any] | None:
     try:
         _order(process, order)
-        return _listen(process, progress)
+        return _listen(process, heard)
     except KeyboardInterrupt:
         _end_order(process)
-        said = _listen(process, progress)
+        said = _listen(process, heard)
         return said and {**said, "interrupted": True}
 
 
@@ -126,16 +136,22 @@ def _end_order(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _listen(process: subprocess.Popen[bytes], progress: Progress) -> dict[str, Any] | None:
-    """Pass progress on until the last word is said. Raises the error that was said."""
+def _ignore(_: Any) -> None:
+    """Nobody wants to hear it."""
+
+
+def _listen(
+    process: subprocess.Popen[bytes], heard: Mapping[str, Callable[[Any], None]]
+) -> dict[str, Any] | None:
+    """Pass progress and notices on until the last word is said. Raises the error that was said."""
     assert process.stdout is not None
     for line in process.stdout:
         said: dict[str, Any] = json.loads(line)
-        if "progress" in said:
-            progress(said["progress"])
-        elif "error" in said:
-            kind = getattr(errors, said["error"]["kind"], errors.SmtpbenchError)
-            raise kind(said["error"]["text"])
+        kind = next(iter(said))
+        if kind in heard:
+            heard[kind](said[kind])
+        elif kind == "error":
+            raise getattr(errors, said["error"]["kind"], errors.SmtpbenchError)(said["error"]["text"])
         else:
             return said
     return None
