@@ -194,6 +194,11 @@ class CapacityRun:
                 f"{self._unrecovered} of {len(self._trials)} trials began before the target had recovered "
                 f"within {self.settings.recovery_s:g} s: their results may depend on the trials before them"
             )
+        void = sum(trial.verdict is Verdict.INVALID for trial in self._trials)
+        if void:
+            self._notes.append(
+                f"{void} of {len(self._trials)} trials say nothing: the generator may have decided them"
+            )
         workload = {key: value for key, value in self._workload.items() if key not in _OF_A_TRIAL}
         return CapacityResult(
             smtpbench=__version__, target=self._target, workload=workload,

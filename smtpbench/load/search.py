@@ -8,7 +8,7 @@
 
 A rejected candidate is followed by a lower one, chosen with what has been learnt. A trial in which the
 generator was the bottleneck says nothing about the target: it is repeated, and if that is no better the
-search ends with what has held until then.
+search goes no higher than what has held until then. Unless a higher rate has failed, that is the answer.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Search:
             return
         self._confirmed = rate
         failed_above = any(at > rate and not one for at, one in self._trials)
-        self._end = End.AT_LEAST if self._limited else End.FOUND if failed_above else End.MAXIMUM
+        self._end = End.FOUND if failed_above else End.AT_LEAST if self._limited else End.MAXIMUM
 
     # --- what is known ---
 
@@ -219,7 +219,7 @@ class Search:
         return max((at for at in rates if 2 * self._count(at)[0] > self._count(at)[1]), default=None)
 
     def _reason(self, end: End) -> str:
-        if self._limited:
+        if self._limited and end is not End.FOUND:
             return self._limited
         if end is End.MAXIMUM:
             return f"no higher rate was to be tried than {self._wall:g}/s"

@@ -156,6 +156,18 @@ def test_one_invalid_trial_is_repeated() -> None:
     assert answer.end is End.FOUND
 
 
+def test_a_generator_that_is_too_weak_between_held_and_failed_leaves_a_wider_interval() -> None:
+    answer, _ = searched(
+        Bounds(start=100, maximum=FASTEST),
+        lambda rate: Verdict.INVALID if 900 < rate < 1500 else hard(1200)(rate),
+    )
+    assert answer.end is End.FOUND
+    assert answer.rate is not None
+    assert 700 <= answer.rate <= 900
+    assert answer.edge is not None
+    assert answer.edge.low <= 1200 <= answer.edge.high
+
+
 def test_a_failure_by_bad_luck_does_not_hide_the_edge() -> None:
     turns = Counter[float]()
 
