@@ -45,7 +45,7 @@ class Demand:
             return "this workload keeps a session for all of its messages"
         if kind == "session-messages":
             return f"this workload sends up to {needed:,.0f}"
-        return "a load is more than that"
+        return "a load goes beyond it"
 
 
 def demand_of(workload: Workload, manner: Manner) -> Demand:

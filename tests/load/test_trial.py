@@ -82,7 +82,7 @@ def test_a_generator_that_was_late_decides_only_what_lateness_can_decide(
 
 def test_an_invalid_trial_says_why() -> None:
     why = judge(batches(cpu=0.95), THRESHOLDS).why
-    assert why == "the generator was the bottleneck: its loop used 95% of a core; add --processes"
+    assert why.startswith("the generator was the bottleneck: its loop used 95% of a core")
 
 
 def test_latency_that_grows_all_the_time_is_falling_behind() -> None:
