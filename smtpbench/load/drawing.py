@@ -7,6 +7,7 @@ from itertools import cycle
 from random import Random
 
 from smtpbench.load.distributions import Distribution
+from smtpbench.load.kinds import counted
 from smtpbench.load.script import Transaction
 
 POOL = 256  # sizes kept ready: enough that each is a thin slice of the distribution
@@ -40,16 +41,16 @@ class Drawn:
         *, in_turn: bool = False,
     ) -> None:  # fmt: skip
         self._rcpts, self._messages = rcpts, messages
-        self._recipients, self._random = recipients, random
+        self._number, self._chance = counted(recipients, random), random.random
         self._choose = cycle(range(len(messages))).__next__ if in_turn else self._one_of_them
         self._known: dict[tuple[int, int], Transaction] = {}
 
     def _one_of_them(self) -> int:
-        return int(self._random.random() * len(self._messages))
+        return int(self._chance() * len(self._messages))
 
     def next(self) -> Transaction:
         """The next transaction."""
-        key = self._recipients.draw_whole(self._random), self._choose()
+        key = self._number(), self._choose()
         found = self._known.get(key)
         if found is None:
             number, message = key

@@ -81,7 +81,8 @@ class Workload(Manner):
             try:
                 data["trace"] = read_trace(Path(data["arrivals"]))
             except ValueError as error:
-                raise ValueError(f"arrivals: {data['arrivals']}: {error}") from None
+                expected = "expected poisson, constant or a file of arrival times"
+                raise ValueError(f"arrivals: {data['arrivals']}: {error}: {expected}") from None
         return data
 
     @model_validator(mode="after")
