@@ -52,6 +52,11 @@ class Onlooker(asyncio.Protocol):
 class Connection(asyncio.Protocol):
     """A connection that a session is made of. `broken` says that it can carry no more."""
 
+    __slots__ = (
+        "_early", "_heard", "_loop", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
+        "connected", "connected_at", "transport",
+    )  # fmt: skip
+
     def __init__(self, recorder: Recorder) -> None:
         self._rec = recorder
         self._parser = ReplyParser()

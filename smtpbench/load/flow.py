@@ -43,6 +43,12 @@ class Flow(Connection):
     session may still carry (negative: no limit).
     """
 
+    __slots__ = (
+        "_accepted", "_due", "_failure", "_message", "_next_due", "_next_message", "_position", "_resting",
+        "_script", "_sent", "_source", "_started", "_timed_from_plan", "chunking", "left", "over",
+        "pipelining",
+    )  # fmt: skip
+
     def __init__(
         self, script: Script, recorder: Recorder, source: Source, *, timed_from_plan: bool = False
     ) -> None:
@@ -71,12 +77,12 @@ class Flow(Connection):
         self._on = self._on_idle
         self.next()
 
-    def next(self) -> None:
-        """Begin the next message if the source has one and this session may."""
+    def next(self, now: int = 0) -> None:
+        """Begin the next message, at `now` (`clock` ns), if the source has one and this session may."""
         if not self.broken and self.left and (due := self._source.take()):
             self.left -= 1
             self._message = self._script.next()
-            self._begin(due, clock())
+            self._begin(due, now or clock())
             self._send_commands()
         else:
             self._rest()
@@ -227,7 +233,7 @@ class Flow(Connection):
             self._refused(now)
         else:
             self._accept(now)
-            self._proceed()
+            self._proceed(now)
 
     def _on_bdat(self, code: int, now: int) -> None:
         """As `_on_body`, but a refusal leaves something to clear: only RSET may follow it (RFC 3030 §2)."""
@@ -246,14 +252,14 @@ class Flow(Connection):
         """The message under way failed as `outcome`, a counter of the recorder."""
         self._rec.fail(outcome, now - self._started, now - self._due if self._timed_from_plan else None)
 
-    def _proceed(self) -> None:
+    def _proceed(self, now: int) -> None:
         """The next transaction: already written behind the content, or begun now."""
         if due := self._next_due:
             self._next_due = 0
             self._message = self._next_message
             self._begin(due, self._sent)  # it went out with the content
         else:
-            self.next()
+            self.next(now)
 
     def _refused(self, now: int) -> None:
         """The message failed with `_failure`; clear the transaction and go on, unless the server closes."""
@@ -263,14 +269,14 @@ class Flow(Connection):
             self.broken = True
             self._rest()
         elif self._next_due or self._on == self._on_body or self._on == self._on_mail:
-            self._proceed()  # nothing is left to clear: the content's reply ended it, or MAIL never began it
+            self._proceed(now)  # nothing is left to clear: the content ended it, or MAIL never began it
         else:
             self._sent = now
             self._on = self._on_rset
             self._write(RSET)
 
     def _on_rset(self, code: int, now: int) -> None:
-        self.next()
+        self.next(now)
 
     def _abandon(self, outcome: str) -> None:
         """The connection failed: count the message under way as `outcome`, keep the one not begun."""

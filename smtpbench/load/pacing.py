@@ -29,14 +29,14 @@ class PacedFlow(Flow):
         self._pause = pause
         self._timer: asyncio.TimerHandle | None = None
 
-    def next(self) -> None:
+    def next(self, now: int = 0) -> None:
         """Lie idle if a message was sent; then as any session."""
         if self.tired and self.left and not (self.broken or self._supply.stopped or self._supply.spent):
             self._on = self._on_idle
             self._timer = self._loop.call_later(self._pause(), self.wake)
         else:
             self.tired = False
-            super().next()
+            super().next(now)
 
     def wake(self) -> None:
         """End the rest now, if this session rests."""

@@ -27,7 +27,7 @@ OnReady = dict[int, Callable[[int], None]]
 EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READABLE = select.EPOLLIN | select.EPOLLOUT
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-READ_SIZE = 4096  # replies are short
+READ_SIZE = 448  # replies are short; CPython allocates objects of up to 512 octets itself, which is cheaper
 HIGH_WATER, LOW_WATER = 1 << 16, 1 << 14  # octets that wait: the protocol pauses above, goes on below
 _RESET = struct.pack("ii", 1, 0)  # struct linger: close without TIME_WAIT
 
