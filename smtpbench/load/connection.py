@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_early", "_heard", "_loop", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
-        "connected", "connected_at", "transport",
+        "connected", "connected_at", "hello", "onlooker", "transport",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
