@@ -10,9 +10,10 @@ from typing import Any
 
 from smtpbench.errors import DeadlineExceeded, SessionError
 from smtpbench.load.abnormal import new_counts
+from smtpbench.load.arrival import Door, Refused
 from smtpbench.load.behaviours import BEHAVIOURS, LOWEST_REFUSAL, Odd, OddFlow, Unrecorded
 from smtpbench.load.kinds import NotOffered
-from smtpbench.load.opening import Door, Refused, close_flow, open_flow
+from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.script import Script
 from smtpbench.load.supply import Budget
 from smtpbench.wire.ehlo import Extensions

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
-from typing import cast
+from typing import Protocol, cast
 
 from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.recorder import Recorder
@@ -24,6 +24,7 @@ _CODES = {
 _LOWEST_CODE = 200
 _LOWEST_REFUSAL = 400
 _SEEN: dict[bytes, tuple[int, ...]] = {}  # the codes of what was read once and may be read again
+_PARSED: dict[bytes, tuple[Reply, ...]] = {}  # the same of replies that were parsed
 _SEEN_MAX = 256  # most servers say the same to every MAIL, RCPT and DATA
 
 
@@ -42,6 +43,19 @@ def _codes(data: bytes) -> tuple[int, ...]:
     return codes
 
 
+class Listener(Protocol):
+    """Leads a connection through its set-up."""
+
+    def connected(self) -> None:
+        """There is a transport now."""
+
+    def heard(self, reply: Reply, now: int) -> None:
+        """A reply has come, at `now` (`clock` ns)."""
+
+    def lost(self, error: Exception | None) -> None:
+        """There is no connection, or no longer."""
+
+
 class Onlooker(asyncio.Protocol):
     """Stands between a connection and its transport, and hands on what comes."""
 
@@ -54,22 +68,23 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_early", "_heard", "_loop", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
-        "connected", "connected_at", "hello", "onlooker", "transport",
+        "connected_at", "greeting", "hello", "listener", "onlooker", "transport",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
         self._rec = recorder
-        self._parser = ReplyParser()
+        self._parser: ReplyParser | None = None  # until a reply needs it
         self._partial = False
         self.transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
-        self.connected: asyncio.Future[None] = self._loop.create_future()
+        self.listener: Listener | None = None  # of set-up: hears of the connection, each reply and the end
         self._waiter: asyncio.Future[tuple[Reply, int]] | None = None
         self._early: deque[tuple[Reply, int]] = deque()
-        self._on: Callable[[int, int], None] | None = None  # None: set-up, replies go to `reply`
+        self._on: Callable[[int, int], None] | None = None  # None: set-up, see `listener`
         self.broken = False
         self.connected_at = 0
         self._heard = 0  # when the last reply came
+        self.greeting: Reply | None = None
         self.hello: Reply | None = None  # to EHLO or LHLO
         self.onlooker: Onlooker | None = None
 
@@ -77,8 +92,8 @@ class Connection(asyncio.Protocol):
         """Remember where to write."""
         self.use(cast("asyncio.Transport", transport))
         self.connected_at = clock()
-        if not self.connected.done():
-            self.connected.set_result(None)
+        if self.listener is not None:
+            self.listener.connected()
 
     def use(self, transport: asyncio.Transport) -> None:
         """Go on over `transport`."""
@@ -98,14 +113,15 @@ class Connection(asyncio.Protocol):
 
     def check_nothing_early(self) -> None:
         """Before TLS: what came unasked in the clear must not be taken for the server's (RFC 3207 §4.2)."""
-        if self._early or self._parser.pending:
+        if self._early or self._partial:
             raise NotSmtp("the server sent more than was asked for, before TLS began")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits."""
         self.broken = True
-        if not self.connected.done():
-            self.connected.set_exception(exc or ConnectionLost("the connection was closed"))
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener.lost(exc)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ConnectionLost("the server closed the connection"))
 
@@ -131,21 +147,37 @@ class Connection(asyncio.Protocol):
         self._parse(data, now)
 
     def _parse(self, data: bytes, now: int) -> None:
-        for reply in self._parser.feed(data):
+        replies = self._replies(data)
+        overflowed = self._parser is not None and self._parser.overflowed
+        for reply in replies:
             if self._on is None:
                 self._rec.reply(reply.code)
-                self._set_up_reply(reply, now)
-            elif reply.code >= _LOWEST_CODE and not self._parser.overflowed:
+                self._set_up_reply(reply, now, expected=reply is replies[0])
+            elif reply.code >= _LOWEST_CODE and not overflowed:
                 self._reply(reply.code, now, reply.raw)
             else:
                 self.abort()  # not SMTP: what it and the rest mean for the message is unknown
                 return
-        self._partial = bool(self._parser.pending)
-        if self._parser.overflowed:
+        if overflowed:
             self.abort()
 
-    def _set_up_reply(self, reply: Reply, now: int) -> None:
-        if self._waiter is not None and not self._waiter.done():
+    def _replies(self, data: bytes) -> Sequence[Reply]:
+        """The replies that `data` completes. Thousands of sessions are greeted alike, so that is kept."""
+        if not self._partial and (known := _PARSED.get(data)):
+            return known
+        if self._parser is None:
+            self._parser = ReplyParser()
+        whole, replies = not self._partial, self._parser.feed(data)
+        self._partial = bool(self._parser.pending)
+        if whole and not self._partial and not self._parser.overflowed and len(_PARSED) < _SEEN_MAX:
+            _PARSED[data] = tuple(replies)
+        return replies
+
+    def _set_up_reply(self, reply: Reply, now: int, *, expected: bool) -> None:
+        """What comes in one read with a reply that is due was not asked for: nothing has been said since."""
+        if self.listener is not None and expected:
+            self.listener.heard(reply, now)
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result((reply, now))
         else:
             self._early.append((reply, now))
@@ -165,6 +197,11 @@ class Connection(asyncio.Protocol):
             self._rec.note_refusal(" / ".join(escape(line) for line in octets.splitlines()), code)
 
     # --- set-up, reply by reply ---
+
+    def say(self, octets: bytes) -> None:
+        """Send what the listener wants to say."""
+        self._early.clear()
+        self._write(octets)
 
     async def reply(self, since: int) -> tuple[Reply, int]:
         """The next reply and the µs from `since` to it. Raises ConnectionLost."""

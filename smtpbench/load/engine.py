@@ -15,13 +15,14 @@ from functools import partial
 from time import perf_counter_ns as clock
 
 from smtpbench.errors import DeadlineExceeded, SessionError
+from smtpbench.load.arrival import GOODBYE_S, Refused
 from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.native import run_in_native_thread
-from smtpbench.load.opening import GOODBYE_S, Refused, close_flow, open_flow
+from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget

@@ -17,8 +17,8 @@ import os
 import select
 from collections.abc import Callable
 from contextvars import Context
-from time import monotonic
-from typing import TypeVarTuple, Unpack
+from time import monotonic, perf_counter_ns
+from typing import Protocol, TypeVarTuple, Unpack
 
 from smtpbench.load.native import original
 from smtpbench.load.transport import OnReady, SocketTransport
@@ -28,7 +28,39 @@ Args = TypeVarTuple("Args")
 EVENTS_A_WAIT = 42  # of 12 octets: CPython allocates up to 512 itself, which is cheaper
 COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
 FINE_S = 2 * COARSE_S  # the last part of a wait is cut to the µs, which takes one more system call
+LOOK_S = 0.25
 FD_SETSIZE = 1024  # `select` takes no file descriptor above it
+
+
+class Impatient(Protocol):
+    """What shall not wait for ever."""
+
+    limit_ns: int  # `perf_counter_ns`
+
+    def expire(self) -> None:
+        """It has waited long enough."""
+
+
+class Patience:
+    """Deadlines that are nearly always met: all are looked at every `LOOK_S`, instead of a timer for each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: set[Impatient] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.discard = self._waiting.discard
+
+    def add(self, who: Impatient) -> None:
+        """Until `discard`."""
+        self._waiting.add(who)
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        now = perf_counter_ns()
+        self._timer = self._loop.call_later(LOOK_S, self._look) if self._waiting else None
+        for who in [who for who in self._waiting if who.limit_ns < now]:
+            who.expire()
 
 
 class EventLoop(asyncio.BaseEventLoop):
@@ -39,11 +71,13 @@ class EventLoop(asyncio.BaseEventLoop):
         self._selector = self  # whom BaseEventLoop asks to wait
         self._epoll = original("select", "epoll")()
         self._select = original("select", "select")
+        self.new_socket = original("socket", "socket")
         self._fine = self._epoll.fileno() < FD_SETSIZE
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, select.EPOLLIN | select.EPOLLET)
         self._on_ready: OnReady = {self._waker: self._woken}
         self._wanted = False  # asyncio has something to do
+        self.patience = Patience(self)
 
     def connect(self, protocol: asyncio.Protocol, host: str, port: int) -> SocketTransport:
         """Begin to connect to an address: `connection_made` will follow, or `connection_lost` if it fails."""

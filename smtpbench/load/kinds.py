@@ -10,8 +10,8 @@ from random import Random
 from typing import Generic, TypeVar
 
 from smtpbench.errors import SessionError
+from smtpbench.load.arrival import Door
 from smtpbench.load.distributions import Distribution
-from smtpbench.load.opening import Door
 from smtpbench.load.script import Script
 from smtpbench.wire.ehlo import Extensions
 

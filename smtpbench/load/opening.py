@@ -4,130 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
 from time import perf_counter_ns as clock
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from smtpbench.errors import (
     AuthFailed,
     ConnectionLost,
     DeadlineExceeded,
-    NotSmtp,
-    SessionError,
     TlsFailed,
-    Unreachable,
 )
-from smtpbench.load.eventloop import EventLoop
+from smtpbench.load.arrival import Arrival, Door, Goodbye, Refused, check_reply, extensions_of
 from smtpbench.load.flow import Flow
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import QUIT
 from smtpbench.wire import sasl
-from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions, parse_extensions
-from smtpbench.wire.replies import Anomaly, Reply
+from smtpbench.wire.ehlo import NO_EXTENSIONS, Extensions
+from smtpbench.wire.replies import Reply
 
 MAX_AUTH_STEPS = 4  # SCRAM takes three; a server that goes on for longer is not serious
-GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
-
-
 _F = TypeVar("_F", bound=Flow)
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Who to authenticate as, and whether a server that offers no AUTH is an error."""
-
-    username: str
-    password: str = field(repr=False)
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """How a session is opened: where, with which TLS, as whom. `host` is an address, resolved beforehand."""
-
-    host: str
-    port: int
-    client_name: str
-    connect_timeout: float
-    reply_timeout: float
-    tls: str = "none"
-    context: ssl.SSLContext | None = None
-    server_name: str | None = None
-    login: Login | None = None
-    pipelining: bool = True
-    lmtp: bool = False
-
-    @property
-    def address(self) -> str:
-        """``host:port`` for messages."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Refused(SessionError):
-    """The server answered the set-up of a session with 4yz or 5yz."""
-
-    def __init__(self, reply: Reply, to: str) -> None:
-        super().__init__(f"{to}: {reply}")
-        self.code = reply.code
 
 
 async def open_flow(door: Door, recorder: Recorder, make: Callable[[], _F]) -> tuple[_F, Reply, Extensions]:
     """A session ready for MAIL, its greeting and what EHLO offered. Raises SessionError."""
-    flow = await _connect(door, recorder, make)
-    opening = _Opening(door, recorder, flow)
+    flow = make()
     try:
-        greeting, extensions = await opening.run()
+        await Arrival(door, recorder, flow).done
+        if door.tls != "none" or door.login is not None:
+            await _Opening(door, recorder, flow).run()
         if flow.broken:
             raise ConnectionLost(f"{door.address}: closed before MAIL")
     except BaseException:
         flow.abort()
         raise
+    assert flow.greeting is not None
+    extensions = NO_EXTENSIONS if flow.hello is None else extensions_of(flow.hello)
     flow.pipelining = door.pipelining and "PIPELINING" in extensions
     flow.chunking = "CHUNKING" in extensions
-    return flow, greeting, extensions
+    return flow, flow.greeting, extensions
 
 
 async def close_flow(flow: Flow) -> None:
     """Say QUIT if that is still possible, and close."""
     flow.finish()
     if not flow.broken:
-        try:
-            async with asyncio.timeout(GOODBYE_S):
-                await flow.command(QUIT.rstrip())
-        except (SessionError, TimeoutError):
-            pass
+        await Goodbye(flow).done
     flow.abort()
-
-
-async def _connect(door: Door, recorder: Recorder, make: Callable[[], _F]) -> _F:
-    flow, started = make(), clock()
-    loop = cast("EventLoop", asyncio.get_running_loop())
-    try:
-        transport = loop.connect(flow, door.host, door.port)
-        async with asyncio.timeout(door.connect_timeout):
-            await flow.connected
-    except TimeoutError:
-        transport.abort()
-        raise Unreachable(f"{door.address}: no connection within {door.connect_timeout:g} s") from None
-    except OSError as error:
-        raise Unreachable(f"{door.address}: {_reason(error)}") from None
-    recorder.connect((flow.connected_at - started) // 1000)
-    return flow
-
-
-def _reason(error: OSError) -> str:
-    """The operating system's words; asyncio puts its own around them."""
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-@lru_cache(maxsize=64)
-def _the_same(reply: Reply) -> Reply:
-    """One object for replies that are alike: thousands of sessions keep theirs."""
-    return reply
 
 
 class _Opening:
@@ -136,18 +59,18 @@ class _Opening:
     def __init__(self, door: Door, recorder: Recorder, flow: Flow) -> None:
         self._door, self._rec, self._flow = door, recorder, flow
 
-    async def run(self) -> tuple[Reply, Extensions]:
-        """Greeting and extensions, once all steps are done."""
+    async def run(self) -> None:
+        """All steps that follow the arrival."""
+        flow, rec = self._flow, self._rec
         if self._door.tls == "implicit":
             await self._start_tls()
-        greeting = await self._expect(self._flow.reply(self._flow.connected_at), self._rec.banner, "greeting")
-        extensions = await self._hello()
+            flow.greeting = await self._expect(flow.reply(flow.connected_at), rec.banner, "greeting")
+            await self._hello()
         if self._door.tls == "starttls":
-            await self._expect(self._flow.command(b"STARTTLS"), self._rec.starttls, "STARTTLS")
+            await self._expect(flow.command(b"STARTTLS"), rec.starttls, "STARTTLS")
             await self._start_tls()
-            extensions = await self._hello()
-        await self._authenticate(extensions)
-        return greeting, extensions
+            await self._hello()
+        await self._authenticate(NO_EXTENSIONS if flow.hello is None else extensions_of(flow.hello))
 
     async def _start_tls(self) -> None:
         door, flow, started = self._door, self._flow, clock()
@@ -179,8 +102,7 @@ class _Opening:
             ) from None
         except ConnectionLost as error:
             raise ConnectionLost(f"{door.address}: {to}: {error}") from None
-        if reply.code == 0 or Anomaly.UNFINISHED in reply.anomalies:
-            raise NotSmtp(f"{door.address}: {to}: not an SMTP reply: {reply.text[:100]}")
+        check_reply(reply, f"{door.address}: {to}")
         return reply, took
 
     async def _expect(
@@ -192,17 +114,15 @@ class _Opening:
             raise Refused(reply, f"{self._door.address}: {to}")
         return reply
 
-    async def _hello(self) -> Extensions:
-        verb, name = "LHLO" if self._door.lmtp else "EHLO", self._door.client_name
+    async def _hello(self) -> None:
+        flow, door, record = self._flow, self._door, self._rec.ehlo
+        flow.hello, name = None, door.client_name
         try:
-            reply = await self._expect(self._flow.command(f"{verb} {name}".encode()), self._rec.ehlo, verb)
+            flow.hello = await self._expect(flow.command(f"{door.verb} {name}".encode()), record, door.verb)
         except Refused as refused:
-            if self._door.lmtp or refused.code // 100 != 5:
+            if door.lmtp or refused.code // 100 != 5:
                 raise
-            await self._expect(self._flow.command(f"HELO {name}".encode()), self._rec.ehlo, "HELO")
-            return NO_EXTENSIONS
-        self._flow.hello = reply = _the_same(reply)
-        return parse_extensions(reply)
+            await self._expect(flow.command(f"HELO {name}".encode()), record, "HELO")
 
     async def _authenticate(self, extensions: Extensions) -> None:
         login, flow, started = self._door.login, self._flow, clock()

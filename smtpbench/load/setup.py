@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from smtpbench.errors import Unreachable, UsageError
+from smtpbench.load.arrival import Door, Login
 from smtpbench.load.arrivals import Process, plan, shared
 from smtpbench.load.beside import AbnormalKind
 from smtpbench.load.corpus.mime import Envelope
@@ -26,7 +27,6 @@ from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
 from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
 from smtpbench.load.manner import Manner, Traffic
-from smtpbench.load.opening import Door, Login
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Script, Transaction, always
 from smtpbench.load.supply import Backlog, Budget

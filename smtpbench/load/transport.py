@@ -17,8 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from smtpbench.load.native import original
-
 if TYPE_CHECKING:
     from smtpbench.load.eventloop import EventLoop
 
@@ -55,7 +53,7 @@ class SocketTransport(asyncio.Transport):
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
         self.set_protocol(protocol)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = original("socket", "socket")(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._socket = loop.new_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._number = self._socket.fileno()
         self._recv, self._send = self._socket.recv, self._socket.send
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,225 @@
+"""From nothing to the answer to EHLO, and from QUIT to the end, led by what the connection hears.
+
+Every session takes these steps, and in some workloads for one message each. So no task waits for a reply
+here and no timer is set for one: `Patience` looks at all that wait together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from ssl import SSLContext
+from time import perf_counter_ns as clock
+from typing import cast
+
+from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError, Unreachable
+from smtpbench.load.eventloop import EventLoop
+from smtpbench.load.flow import Flow
+from smtpbench.load.recorder import Recorder
+from smtpbench.load.script import QUIT
+from smtpbench.wire.ehlo import Extensions, parse_extensions
+from smtpbench.wire.replies import Anomaly, Reply
+
+GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
+_KNOWN_MAX = 64  # servers greet all sessions alike
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who to authenticate as, and whether a server that offers no AUTH is an error."""
+
+    username: str
+    password: str = field(repr=False)
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How a session is opened: where, with which TLS, as whom. `host` is an address, resolved beforehand."""
+
+    host: str
+    port: int
+    client_name: str
+    connect_timeout: float
+    reply_timeout: float
+    tls: str = "none"
+    context: SSLContext | None = None
+    server_name: str | None = None
+    login: Login | None = None
+    pipelining: bool = True
+    lmtp: bool = False
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def verb(self) -> str:
+        """How to say hello."""
+        return "LHLO" if self.lmtp else "EHLO"
+
+
+class Refused(SessionError):
+    """The server answered the set-up of a session with 4yz or 5yz."""
+
+    def __init__(self, reply: Reply, to: str) -> None:
+        super().__init__(f"{to}: {reply}")
+        self.code = reply.code
+
+
+def check_reply(reply: Reply, to: str) -> None:
+    """Raises NotSmtp for what is no reply at all."""
+    if reply.code == 0 or Anomaly.UNFINISHED in reply.anomalies:
+        raise NotSmtp(f"{to}: not an SMTP reply: {reply.text[:100]}")
+
+
+def extensions_of(reply: Reply, known: dict[bytes, Extensions] = {}) -> Extensions:  # noqa: B006 - kept on purpose
+    """What a reply to EHLO offers."""
+    found = known.get(reply.raw)
+    if found is None:
+        found = parse_extensions(reply)
+        if len(known) < _KNOWN_MAX:
+            known[reply.raw] = found
+    return found
+
+
+class _Step:
+    """Something a connection is led through. `done` is its end: None, or a SessionError."""
+
+    __slots__ = ("_flow", "_loop", "_since", "done", "limit_ns")
+
+    def __init__(self, flow: Flow, limit_s: float) -> None:
+        self._loop = cast("EventLoop", asyncio.get_running_loop())
+        self._flow = flow
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self._since = clock()
+        self.limit_ns = self._since + int(limit_s * _NS)
+        self._loop.patience.add(self)
+
+    def expire(self) -> None:
+        """It took too long."""
+        raise NotImplementedError
+
+    def _end(self, error: SessionError | None = None) -> None:
+        self._loop.patience.discard(self)
+        self._flow.listener = None
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+class Arrival(_Step):
+    """Connect, greeting, EHLO. With implicit TLS it ends when there is a connection.
+
+    What it learns is in the flow: `connected_at`, `greeting`, and `hello` if EHLO was taken.
+    """
+
+    __slots__ = ("_door", "_rec", "_to", "_transport")
+
+    def __init__(self, door: Door, recorder: Recorder, flow: Flow) -> None:
+        super().__init__(flow, door.connect_timeout)
+        self._door, self._rec = door, recorder
+        self._to = "no connection"
+        flow.listener = self
+        try:
+            self._transport = self._loop.connect(flow, door.host, door.port)
+        except OSError as error:
+            self._end(Unreachable(f"{door.address}: {_reason(error)}"))
+
+    def connected(self) -> None:
+        """TCP is there: the server speaks first."""
+        at = self._flow.connected_at
+        self._rec.connect((at - self._since) // 1000)
+        if self._door.tls == "implicit":
+            self._end()
+        else:
+            self._await("greeting", at)
+
+    def heard(self, reply: Reply, now: int) -> None:
+        """The greeting, then the answer to EHLO or HELO."""
+        took, door = max(now - self._since, 0) // 1000, self._door
+        try:
+            check_reply(reply, f"{door.address}: {self._to}")
+        except NotSmtp as error:
+            self._end(error)
+            return
+        if self._to == "greeting":
+            self._rec.banner(took)
+            if self._good(reply):
+                self._flow.greeting = reply
+                self._say(door.verb, now)
+            return
+        self._rec.ehlo(took)
+        if self._to != "HELO" and reply.severity == 5 and not door.lmtp:
+            self._say("HELO", now)  # RFC 5321 §3.2: to a server that does not know EHLO
+        elif self._good(reply):
+            self._flow.hello = reply if self._to == door.verb else None
+            self._end()
+
+    def lost(self, error: Exception | None) -> None:
+        """There is no connection, or no longer."""
+        if self._to == "no connection":
+            reason = _reason(error) if isinstance(error, OSError) else "closed"
+            self._end(Unreachable(f"{self._door.address}: {reason}"))
+        else:
+            self._end(ConnectionLost(f"{self._door.address}: {self._to}: the server closed the connection"))
+
+    def expire(self) -> None:
+        """It took too long."""
+        door = self._door
+        if self._to == "no connection":
+            self._end(Unreachable(f"{door.address}: no connection within {door.connect_timeout:g} s"))
+        else:
+            late = f"no reply within {door.reply_timeout:g} s"
+            self._end(DeadlineExceeded(f"{door.address}: {self._to}: {late}"))
+        self._transport.abort()
+
+    def _say(self, verb: str, now: int) -> None:
+        self._flow.say(f"{verb} {self._door.client_name}\r\n".encode())
+        self._await(verb, now)
+
+    def _await(self, to: str, since: int) -> None:
+        self._to, self._since = to, since
+        self.limit_ns = since + int(self._door.reply_timeout * _NS)
+
+    def _good(self, reply: Reply) -> bool:
+        if reply.severity != 2:
+            self._end(Refused(reply, f"{self._door.address}: {self._to}"))
+        return reply.severity == 2
+
+
+class Goodbye(_Step):
+    """QUIT and its answer, whatever it is, if it comes in time."""
+
+    __slots__ = ()
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__(flow, GOODBYE_S)
+        flow.listener = self
+        flow.say(QUIT)
+
+    def connected(self) -> None:
+        """It was before."""
+
+    def heard(self, reply: Reply, now: int) -> None:
+        """The answer."""
+        self._end()
+
+    def lost(self, error: Exception | None) -> None:
+        """Closed without an answer."""
+        self._end()
+
+    def expire(self) -> None:
+        """Enough."""
+        self._end()
+
+
+def _reason(error: OSError) -> str:
+    """The operating system's words; asyncio puts its own around them."""
+    return os.strerror(error.errno) if error.errno else str(error)
