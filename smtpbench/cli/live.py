@@ -1,8 +1,9 @@
-"""What a load run shows while it goes on, on standard error."""
+"""What a load run shows on standard error while it goes on: a screen on a terminal, else a line a second."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from smtpbench.cli._dashboard import dashboard
 from smtpbench.load.run import Notice, Progress
+from smtpbench.load.thresholds import Threshold
 from smtpbench.report.text import visible
+
+HISTORY_S = 500  # more than a terminal is wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,8 @@ class Watcher:
 
 
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[Watcher]:
-    """A line that changes on a terminal, a line a second elsewhere."""
+def watching(*, quiet: bool, thresholds: Sequence[Threshold] = ()) -> Iterator[Watcher]:
+    """A watcher that shows what it is told, with the state of the `thresholds`; nothing if `quiet`."""
     console = Console(stderr=True)
 
     def say(line: str) -> None:
@@ -35,13 +40,31 @@ def watching(*, quiet: bool) -> Iterator[Watcher]:
         yield Watcher(lambda _: None, lambda _: None)
     elif console.is_terminal:
         with Live(Text("starting"), console=console, transient=True, auto_refresh=False) as live:
-            yield Watcher(lambda figures: live.update(Text(plain_line(figures)), refresh=True), say)
+            yield Watcher(_Screen(live, thresholds).show, say)
     else:
         yield Watcher(lambda figures: say(plain_line(figures)), say)
 
 
+class _Screen:
+    """The last figures on the terminal; drawn once a second and over what was there, so nothing flickers."""
+
+    def __init__(self, live: Live, thresholds: Sequence[Threshold]) -> None:
+        self._live, self._thresholds = live, thresholds
+        self._rates: deque[int] = deque(maxlen=HISTORY_S)
+
+    def show(self, figures: Mapping[str, Any]) -> None:
+        """Draw `figures`."""
+        if not figures["warming_up_s"]:
+            self._rates.append(figures["accepted_last_s"])
+        size = self._live.console.size
+        shown = dashboard(figures, self._rates, self._thresholds, size.width, size.height - 1)
+        self._live.update(shown, refresh=True)
+
+
 def plain_line(figures: Mapping[str, Any]) -> str:
     """The run so far in one line."""
+    if figures["warming_up_s"]:
+        return f"warming up, {figures['warming_up_s']:.0f} s left  {figures['sessions']:>5} sessions"
     return (
         f"{figures['t_s']:6.1f} s  {figures['sessions']:>5} sessions  {figures['accepted']:>9,} accepted  "
         f"{figures['accepted_last_s']:>7,}/s  {figures['failed']:>6,} failed  "

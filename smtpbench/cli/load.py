@@ -239,7 +239,7 @@ def load(
     )
     with open_target(target, options) as opened, interruptible():
         noticed = notice_limits(opened, fields, look=preflight, quiet=outputs.quiet)
-        with watching(quiet=outputs.quiet) as watcher:
+        with watching(quiet=outputs.quiet, thresholds=thresholds) as watcher:
             result = run_load(
                 opened, fields, progress=watcher.progress, notice=watcher.notice, scenario=scenario,
                 processes=processes, await_workers=master, master_host=master_host, master_port=master_port,

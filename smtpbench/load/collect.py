@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,8 @@ class Process:
     warm_ns: int = 0
     carried: int = 0
     pending: int = 0
+    waiting: int = 0  # of these, the arrivals without a session
+    busy: float = 0.0  # of a core, by the loop in its last second
     spent: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -69,7 +71,9 @@ class Process:
 
 @dataclass(slots=True)
 class _Second:
+    offered: int = 0
     accepted: int = 0
+    failed: int = 0
     sessions: int = 0
     transactions: list[Sparse] = field(default_factory=list)
 
@@ -98,7 +102,8 @@ class Collector:
         state.spent = state.spent or batch.spent
         for name, happened in batch.abnormal.items():
             add_counts(self._abnormal.setdefault(name, new_counts()), happened)
-        state.pending = batch.under_way + batch.waiting
+        state.pending, state.waiting = batch.under_way + batch.waiting, batch.waiting
+        state.busy = batch.cpu_ns / batch.span_ns if batch.span_ns else 0.0
         self._findings.add(batch.watched)
         if state.warm_ns < self._warm_up_ns - _BATCH_NS / 2:
             state.warm_ns += batch.span_ns
@@ -110,7 +115,9 @@ class Collector:
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
         state.cpu_ns += batch.cpu_ns
+        second.offered += batch.counters["offered"]
         second.accepted += batch.counters["accepted"]
+        second.failed += sum(batch.counters[name] for name in FAILURES)
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
         state.counts.update(batch.counters)
@@ -136,16 +143,48 @@ class Collector:
         """How long the measurement has lasted: the longest of its processes."""
         return max((state.span_ns for state in self._processes.values()), default=0) / NS
 
-    def progress(self) -> dict[str, Any]:
-        """The run so far, in a few figures; those of a second are of the last that every process reported."""
-        reported = min((round(state.span_ns / NS) for state in self._processes.values()), default=0)
+    @property
+    def elapsed(self) -> float:
+        """The same, with the warm-up."""
+        return max((one.span_ns + one.warm_ns for one in self._processes.values()), default=0) / NS
+
+    @property
+    def counts(self) -> Mapping[str, Counts]:
+        """What each series has measured so far, as the counts of an HdrHistogram."""
+        return self._counts
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """The counters so far."""
+        return self._totals
+
+    @property
+    def replies(self) -> Mapping[int, int]:
+        """Replies by code so far."""
+        return self._replies
+
+    def progress(self, working: Collection[str] | None = None) -> dict[str, Any]:
+        """The run so far, in a few figures; those of a second are of the last that every process reported.
+
+        `working` are the processes that still report, if not all do. `so_far` is what `glance` says.
+        """
+        states = [state for name, state in self._processes.items() if working is None or name in working]
+        reported = min((round(state.span_ns / NS) for state in states), default=0)
         last = self._seconds.get(reported - 1, _Second())
         p50, p99 = _p50_p99(last)
         totals = self._totals
+        warm_ns = min((state.warm_ns for state in states), default=0)
         return {
             "t_s": round(self.seconds, 1), "sessions": last.sessions, "accepted": totals["accepted"],
             "accepted_last_s": last.accepted, "failed": sum(totals[name] for name in FAILURES),
-            "p50_ms": p50, "p99_ms": p99,
+            "p50_ms": p50, "p99_ms": p99, "offered_last_s": last.offered, "answered": self._answered,
+            "waiting": sum(state.waiting for state in states),
+            "warming_up_s": 0.0 if self._seconds else max(self._warm_up_ns - warm_ns, 0) / NS,
+            "replies": {str(code): self._replies[code] for code in sorted(self._replies)},
+            "refusal": next(iter(self._refusals.values()), ""),
+            "loop_busy": max((state.busy for state in states), default=0.0),
+            "loop_lag_p99_ms": self._p99_ms(LOOP_LAG), "schedule_lag_p99_ms": self._p99_ms(SCHEDULE_LAG),
+            "so_far": self.glance().model_dump(mode="json", by_alias=True, exclude_defaults=True),
         }  # fmt: skip
 
     def glance(self) -> LoadResult:
@@ -267,7 +306,10 @@ def _per_second(count: int, seconds: float) -> float:
 
 def _point(t_s: int, second: _Second) -> TimelinePoint:
     p50, p99 = _p50_p99(second)
-    return TimelinePoint(t_s=t_s, accepted=second.accepted, sessions=second.sessions, p50_ms=p50, p99_ms=p99)
+    return TimelinePoint(
+        t_s=t_s, offered=second.offered, accepted=second.accepted, failed=second.failed,
+        sessions=second.sessions, p50_ms=p50, p99_ms=p99,
+    )  # fmt: skip
 
 
 def _p50_p99(second: _Second) -> tuple[float, float]:

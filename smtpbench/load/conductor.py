@@ -194,9 +194,9 @@ class Conductor:
         told = 0.0
         while not (self._stopped or control.error) and time.monotonic() < end and runner.state != "stopped":
             gevent.sleep(POLL_S)
-            if control.collector.seconds >= told + PROGRESS_S:
-                told = control.collector.seconds
-                self._say({"progress": control.collector.progress()})
+            if control.collector.elapsed >= told + PROGRESS_S:
+                told = control.collector.elapsed
+                self._say({"progress": control.progress()})
                 self._watch(control)
         starting.join(START_S)  # a master that is stopped while it starts comes to rest as "running"
         starting.kill()
@@ -205,7 +205,7 @@ class Conductor:
 
     def _watch(self, control: Control) -> None:
         """End the run if a threshold says so."""
-        if self._abort is not None and not self._aborted:
+        if self._abort is not None and not self._aborted and control.collector.seconds:
             self._aborted = self._abort.see(control.collector.seconds, control.collector.glance())
             self._stopped = self._stopped or bool(self._aborted)
 

@@ -9,6 +9,7 @@ It introduces itself first (`distribution`), so that a master works with its own
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -144,6 +145,20 @@ class Control:
         return bool(sent) and all(
             self.collector.spent(worker_id) or self.roster[worker_id].state in gone for worker_id in sent
         )
+
+    def progress(self) -> dict[str, Any]:
+        """The run so far (`Collector.progress`), and what is known of target, end and workers."""
+        known = {name for name, worker in self.roster.items() if worker.state in ("working", "finished")}
+        figures = self.collector.progress(known)
+        figures["workers"] = dict(Counter(worker.state for _, worker in self.roster.items()))
+        if self._settled is not None:
+            target, workload = self._settled
+            figures["target"] = f"{target.name} at {choose_endpoint(target, workload)[1].address}"
+            figures["ends_s"] = workload.lasts and workload.lasts - workload.warm_up
+            figures["ends_messages"] = workload.messages
+            if not workload.is_open:  # nothing is offered that is not taken, and nothing waits
+                figures["offered_last_s"] = figures["waiting"] = None
+        return figures
 
     def result(self) -> LoadResult:
         """The run so far, or the whole run once it has stopped."""

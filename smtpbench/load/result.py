@@ -69,7 +69,9 @@ class TimelinePoint(_Model):
     """One second of the run."""
 
     t_s: int
+    offered: int = 0
     accepted: int
+    failed: int = 0
     sessions: int
     p50_ms: float
     p99_ms: float

@@ -43,7 +43,7 @@ def run_load(
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
     `workload` as a mapping holds the fields to lay over those of the `scenario`, a TOML or a Locust file.
-    `progress` gets a mapping once a second: t_s, sessions, accepted, accepted_last_s, failed, p50_ms, p99_ms.
+    `progress` gets a mapping once a second, see `Control.progress`.
     `notice` gets lines worth reading at once, such as that a worker came or went.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
