@@ -117,6 +117,19 @@ CorpusOpt = Annotated[
     _workload("Mail to replay: a folder of .eml files, a Maildir, an mbox. Its addresses are not used.",
               "generated|FOLDER|FILE"),
 ]  # fmt: skip
+DkimOpt = Annotated[
+    Path | None, _workload("Sign what is sent with the RSA key in this PEM file (DKIM).", "KEYFILE")
+]
+DkimSelectorOpt = Annotated[
+    str | None,
+    _workload("Its selector (smtpbench): the public key is at SELECTOR._domainkey.DOMAIN.", "NAME"),
+]
+DkimDomainOpt = Annotated[str | None, _workload("The signing domain (the sender's).", "NAME")]
+DkimEachOpt = Annotated[
+    bool,
+    typer.Option("--dkim-each", help="Sign each message by itself (about 100/s), not each content once.",
+                 rich_help_panel="Workload"),
+]  # fmt: skip
 RecipientsOpt = Annotated[str | None, _workload("Recipients a message, such as 2 or uniform:1-10 (1).", "N")]
 IdleOpt = Annotated[
     str | None,
@@ -176,6 +189,10 @@ def load(
     message_size: SizeOpt = None,
     content: ContentOpt = None,
     corpus: CorpusOpt = None,
+    dkim: DkimOpt = None,
+    dkim_selector: DkimSelectorOpt = None,
+    dkim_domain: DkimDomainOpt = None,
+    dkim_each: DkimEachOpt = False,
     recipients: RecipientsOpt = None,
     idle: IdleOpt = None,
     think_time: ThinkTimeOpt = None,
@@ -218,6 +235,7 @@ def load(
         "messages": messages, "pipelining": pipelining, "chunking": chunking,
         "messages_per_session": messages_per_session, "message_size": message_size,
         "content": content, "corpus": corpus,
+        "dkim": _dkim(dkim, selector=dkim_selector, domain=dkim_domain, each=dkim_each or None),
         "recipients": recipients, "idle": idle, "think_time": think_time, "abnormal": abnormal or None,
         "tls": tls and tls.value, "watch_share": watch_share,
     }  # fmt: skip
@@ -278,6 +296,13 @@ def write_and_show(result: Result, outputs: Outputs) -> None:
         Console().print(render_terminal(result))
 
 
+def _dkim(key: Path | None, **given: Any) -> dict[str, Any] | None:
+    said = {name: value for name, value in given.items() if value is not None}
+    if key is None and said:
+        raise UsageError(f"--dkim-{min(said)} is for signatures: give --dkim KEYFILE")
+    return None if key is None else {"key": str(key), **said}
+
+
 def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -> dict[str, Any]:
     """The fields of a workload that were given; without a scenario to fill the gaps, our defaults do."""
     fields = {name: value for name, value in given.items() if value is not None}
@@ -289,7 +314,7 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     elif scenario is not None:
         return fields
     fields = with_users(fields, DEFAULT_USERS)
-    make_workload(**fields)  # to find mistakes before the target is started
+    make_workload(**fields).require_files()  # to find mistakes before the target is started
     return fields
 
 

@@ -44,7 +44,7 @@ def settle(
     if said:
         workload = make_workload(**{**workload.model_dump(exclude_unset=True), **said})
     target = target or _target(environment, classes[0], getattr(options, "smtp_target", None))
-    stock = Stock()
+    stock = Stock(rehearsal=True)
     make_script(target, workload, stock=stock)  # to find mistakes here, and not in every worker
     if paths := workload.corpus_paths:
         corpora = {path: stock.corpus(path).summary for path in paths}

@@ -14,6 +14,7 @@ from smtpbench.load.quantities import RECIPIENTS, SIZE, Messages, Pause, Recipie
 from smtpbench.target import Role
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_DOMAIN = r"^[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*$"
 _NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})  # RFC 3461 §4.1
 
 TlsMode = Literal["none", "starttls", "implicit"]
@@ -35,7 +36,11 @@ def _read_notify(value: Any) -> Any:
 
 def _read_path(value: Any) -> Any:
     """``generated`` is what there is without a corpus."""
-    return None if value == "generated" else str(value) if isinstance(value, Path) else value
+    return None if value == "generated" else _as_text(value)
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
 
 
 CorpusPath = Annotated[str | None, BeforeValidator(_read_path)]
@@ -58,6 +63,18 @@ class Dsn(Strict):
     orcpt: bool = True
 
 
+class Dkim(Strict):
+    """DKIM signatures (RFC 6376): with the RSA key in the file `key`, in the name of `domain` (the sender's).
+
+    A content is signed once, or each message by itself (`corpus/signing.py`).
+    """
+
+    key: Annotated[str, BeforeValidator(_as_text)]
+    selector: Annotated[str, Field(pattern=_DOMAIN)] = "smtpbench"
+    domain: Annotated[str, Field(pattern=_DOMAIN)] | None = None
+    each: bool = False
+
+
 class Manner(Strict):
     """What sessions of one kind do.
 
@@ -65,10 +82,11 @@ class Manner(Strict):
     `message_size` is in octets of content before dot-stuffing (RFC 5321 §4.5.2); it, `recipients`
     and `messages_per_session` are numbers or distributions (`quantities`). `content` is which kinds of
     messages are generated (`corpus/mixture.py`); or `corpus` names mail of the user's own, which is
-    sent in turn (`corpus/replay.py`) and has sizes of its own. `messages_per_session` None keeps a
-    session for the whole run. `idle` is how long a session lies idle after each message before the
-    next, in seconds. `auth`: as the user of the target file, if it names one. `pipelining` and
-    `chunking` (RFC 3030) are used where they are offered; `smtputf8` (RFC 6531) and `dsn` have to be.
+    sent in turn (`corpus/replay.py`) and has sizes of its own. `dkim` signs either.
+    `messages_per_session` None keeps a session for the whole run. `idle` is how long a session lies
+    idle after each message before the next, in seconds. `auth`: as the user of the target file, if it
+    names one. `pipelining` and `chunking` (RFC 3030) are used where they are offered; `smtputf8` (RFC
+    6531) and `dsn` have to be.
     """
 
     endpoint: Role | None = None
@@ -82,6 +100,7 @@ class Manner(Strict):
     message_size: Sizes = SIZE.read(1024)
     content: Contents = PLAIN
     corpus: CorpusPath | None = None
+    dkim: Dkim | None = None
     recipients: Recipients = RECIPIENTS.read(1)
     idle: Pause | None = None
     sender: str | None = None

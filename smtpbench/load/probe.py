@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from smtpbench.load.beside import AbnormalKind
+from smtpbench.load.corpus.stock import Stock
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.kinds import Kind
@@ -28,10 +29,10 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
     Each kind of session of the workload is opened once. Raises SessionError if one cannot be had, or
     if the target does not offer what it is made of; UsageError if it has no such endpoint.
     """
-    random = Random(0)
+    random, stock = Random(0), Stock(rehearsal=True)
     kinds: list[Kind | AbnormalKind] = [
-        *make_kinds(target, workload, random),
-        *make_abnormal(target, workload, random),
+        *make_kinds(target, workload, random, stock),
+        *make_abnormal(target, workload, random, stock),
     ]
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         greeting, extensions = runner.run(_open_each(kinds))[0]

@@ -81,6 +81,8 @@ def _read(path: Path) -> dict[str, Any]:
             and table["corpus"] != "generated"
         ):
             table["corpus"] = str(path.parent / table["corpus"])
+        if isinstance(table, dict) and isinstance(table.get("dkim"), dict) and "key" in table["dkim"]:
+            table["dkim"]["key"] = str(path.parent / str(table["dkim"]["key"]))
     return {key: _beside(value, path.parent) for key, value in data.items()}
 
 

@@ -19,6 +19,7 @@ from smtpbench.load.arrival import Door, Login
 from smtpbench.load.arrivals import Process, plan, shared
 from smtpbench.load.beside import AbnormalKind
 from smtpbench.load.corpus.mime import Envelope
+from smtpbench.load.corpus.signing import Signing
 from smtpbench.load.corpus.stock import Pool, Stock
 from smtpbench.load.distributions import Distribution
 from smtpbench.load.drawing import Drawn, Message, sizes
@@ -193,10 +194,10 @@ def make_script(
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
     stock = stock or Stock()
     if manner.corpus is not None:
-        pool = stock.replayed(manner.corpus)
+        pool = stock.replayed(manner.corpus, _signing(manner, sender))
     else:
         envelope = Envelope(sender, tuple(recipients), manner.smtputf8)
-        pool = stock.generated(manner.content, sizes(manner.message_size), envelope)
+        pool = stock.generated(manner.content, sizes(manner.message_size), envelope, _signing(manner, sender))
     messages = _messages(manner, sender, pool)
     if len(messages) == 1 and manner.recipients.fixed is not None:
         mail, content, bdat_content = messages[0]
@@ -207,6 +208,13 @@ def make_script(
         following = Identified(following).next
     needs = {name: whose for name, whose in pool.needs.items() if name not in manner.needs}
     return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=needs)
+
+
+def _signing(manner: Manner, sender: str) -> Signing | None:
+    if manner.dkim is None:
+        return None
+    domain = manner.dkim.domain or sender.rpartition("@")[2]
+    return Signing(manner.dkim.key, manner.dkim.selector, domain, manner.dkim.each)
 
 
 def _messages(manner: Manner, sender: str, pool: Pool) -> list[Message]:

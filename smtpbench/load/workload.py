@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from smtpbench.errors import UsageError
 from smtpbench.load.abnormal import Abnormal
 from smtpbench.load.arrivals import read_trace
-from smtpbench.load.manner import GENERATED, Dsn, Manner, Traffic, replaced_by
+from smtpbench.load.manner import GENERATED, Dkim, Dsn, Manner, Traffic, replaced_by
 from smtpbench.load.quantities import Pause
 from smtpbench.load.rates import Profile, Rate
 
@@ -127,8 +129,19 @@ class Workload(Manner):
     @property
     def corpus_paths(self) -> list[str]:
         """The mail that is replayed, each once."""
-        manners = [self, *(traffic.over(self) for traffic in self.traffic)]
-        return list(dict.fromkeys(one.corpus for one in manners if one.corpus is not None))
+        return list(dict.fromkeys(one.corpus for one in self._manners if one.corpus is not None))
+
+    @property
+    def _manners(self) -> list[Manner]:
+        return [self, *(traffic.over(self) for traffic in self.traffic)]
+
+    def require_files(self) -> None:
+        """That the files it names are there, which are read when they are needed. Raises UsageError."""
+        named = [("corpus", path) for path in self.corpus_paths]
+        named += [("dkim: key", one.dkim.key) for one in self._manners if one.dkim is not None]
+        for what, path in named:
+            if not Path(path).exists():
+                raise UsageError(f"{what} {path}: {os.strerror(errno.ENOENT)}")
 
     def traffic_name(self, number: int) -> str:
         """What an entry of the mix is called in results: as it says, or by its endpoint; all different."""
@@ -202,7 +215,7 @@ def _one_line(where: str, item: Any) -> str:
     return f"{where}: {key}: {item['input']!r}: {message}" if key else f"{where}: {message}"
 
 
-_TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dsn": Dsn, "abnormal": Abnormal}
+_TABLES: dict[str, type[BaseModel]] = {"traffic": Traffic, "dkim": Dkim, "dsn": Dsn, "abnormal": Abnormal}
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

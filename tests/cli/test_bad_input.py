@@ -200,6 +200,11 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         (["conform", "smtp://127.0.0.1:25", "--username", "alice"], "--username needs --password-env"),
         (["conform", "smtp://127.0.0.1:25", "--ca", "/nonexistent.pem"], "/nonexistent.pem: no such file"),
         (["load", "smtp://127.0.0.1:25", "--observe", "imap://192.0.2.1"], "192.0.2.1 is not a loopback"),
+        (["load", "smtp://127.0.0.1:25", "--dkim-selector", "a"], "give --dkim KEYFILE"),
+        (["load", "smtp://127.0.0.1:25", "--dkim", "/nonexistent.pem"], "/nonexistent.pem: No such file"),
+        (["load", "smtp://127.0.0.1:25", "--content", "pdf"], "content: 'pdf': unknown kind 'pdf'"),
+        (["load", "smtp://127.0.0.1:25", "--corpus", "/nonexistent"], "/nonexistent: No such file"),
+        (["load", "smtp://127.0.0.1:25", "--corpus", "a", "--message-size", "2k"], "leave out message_size"),
         (["lab", "up", "nothing"], "lab:nothing: no such server"),
     ],
 )
