@@ -24,8 +24,10 @@ def read_notices(
     its body and not in its Message-ID is a report, whatever its form.
     """
     header, body = split(content)
+    if header_identifier(header):
+        return None
     found = [one for one in identifiers(body) if one[:RUN_DIGITS] in runs]
-    if header_identifier(header) or not found:
+    if not found:
         return None
     report = parse_report(content)
     if report is not None:

@@ -66,14 +66,15 @@ class MaildirObserver(_FileObserver):
     """Reads ``new`` and ``cur`` of every Maildir at or below a path."""
 
     def _messages(self) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
-        for maildir in _maildirs(self._path):
+        for maildir in maildirs(self._path):
             for folder in (maildir / "new", maildir / "cur"):
                 for name in _listing(folder):
                     # a message keeps its name up to the colon when it is moved to cur and flagged
                     yield str(maildir / name.partition(":")[0]), _reader(folder / name)
 
 
-def _maildirs(root: Path) -> Iterator[Path]:
+def maildirs(root: Path) -> Iterator[Path]:
+    """The Maildirs at or below `root`."""
     for folder, names, _ in os.walk(root):
         path = Path(folder)
         if "new" in names and "cur" in names:

@@ -37,6 +37,7 @@ from smtpbench.wire.replies import escape
 LOOK_WAIT = 60.0  # seconds
 MAX_MESSAGE = 64 << 20  # octets; a message of a case has a few MB at most
 SHOWN = 200  # octets of a server's words that go into an error
+_GIVEN_OUT = Delivered(b"", "lf", None, (), "")
 _Result = TypeVar("_Result")
 
 
@@ -118,6 +119,16 @@ class NetworkObserver(Polling):
 
     async def _look(self, marker: bytes) -> list[Delivered]:
         return await self._bounded(lambda: self._found(marker))
+
+    async def news(self) -> list[Delivered]:
+        """What came since the last call. Its content is not kept, so `fetch` no longer finds it."""
+        return await self._bounded(self._new)
+
+    def _new(self) -> list[Delivered]:
+        self._found(b"")
+        fresh = {key: message for key, message in self._seen.items() if message is not _GIVEN_OUT}
+        self._seen.update(dict.fromkeys(fresh, _GIVEN_OUT))
+        return list(fresh.values())
 
     def _found(self, marker: bytes) -> list[Delivered]:
         """Look; if the server has hung up meanwhile, once more over a new connection."""

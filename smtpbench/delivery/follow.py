@@ -1,0 +1,167 @@
+"""Follows messages to where they arrive while somebody else sends them, and keeps the ledger.
+
+    with Follower(source, folder) as follower:       # a thread of its own; the source listens or looks
+        ...                                          # the load runs, in another process
+        follower.drain(settle_s=10, within_s=60)     # how it went is in what it returns
+    follower.ledger.balance(closed=True)
+
+The ledger belongs to the follower's thread until it has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from smtpbench.delivery.accounts import Notice
+from smtpbench.delivery.arrival import Arrival, read_arrival
+from smtpbench.delivery.ledger import Ledger
+from smtpbench.delivery.notices import read_notices
+from smtpbench.delivery.sources import Seen, Source
+from smtpbench.errors import SmtpbenchError
+
+POLL_S = 0.1
+IDLE_FACTOR = (
+    4  # a look that takes long is followed by a pause so many times as long: the target has the machine
+)
+BALANCE_FACTOR = 5
+JOIN_S = 90.0  # a look over the network is bounded by less
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How waiting for the rest ended. `closed`: the target has had its time, what is missing now is lost."""
+
+    closed: bool
+    waited_s: float
+    interrupted: bool = False
+
+
+class Follower:
+    """Follows `source` into the ledger of `folder` while entered. Raises SmtpbenchError if that cannot
+    begin.
+    """
+
+    def __init__(self, source: Source, folder: Path) -> None:
+        self.ledger = Ledger(folder)
+        self.accepted = 0  # so far; for those who look on
+        self.arrived = 0
+        self._source = source
+        self._ids: set[bytes] = set()
+        self._last_arrival_ns = 0
+        self._pending: int | None = None  # by the last balance, None if there was none since asked
+        self._balance_wanted = False
+        self._stop = threading.Event()
+        self._error: SmtpbenchError | None = None
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="smtpbench-follower", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._started.result()
+        except BaseException:
+            self._thread.join(JOIN_S)
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join(JOIN_S)
+
+    def check(self) -> None:
+        """Raises the error that ended the following, if one did."""
+        if self._error is not None:
+            raise self._error
+
+    def drain(self, *, settle_s: float, within_s: float, linger_s: float = 1.0) -> Drain:
+        """Wait until every accepted message is settled, and then `linger_s` for duplicates.
+
+        If some are missing, nothing more is expected once nothing has arrived for `settle_s`; the wait ends
+        after `within_s` in any case, and then the missing ones may still be on their way. KeyboardInterrupt
+        ends it too.
+        """
+        begun = time.monotonic()
+        self._last_arrival_ns = max(self._last_arrival_ns, time.time_ns())  # silence counts from here on
+        settled_at: float | None = None
+        self._balance_wanted = True
+        try:
+            while (waited := time.monotonic() - begun) < within_s:
+                self.check()
+                if self._pending == 0:
+                    settled_at = settled_at or time.monotonic()
+                    if time.monotonic() - settled_at >= linger_s:
+                        return Drain(True, waited)
+                elif (time.time_ns() - self._last_arrival_ns) / NS >= settle_s:
+                    return Drain(True, waited)
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            return Drain(False, time.monotonic() - begun, interrupted=True)
+        return Drain(self._pending == 0, within_s)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._follow())
+        except SmtpbenchError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it: `check` raises it
+            self._fail(SmtpbenchError(f"{self._source.where}: {type(error).__name__}: {error}"))
+
+    def _fail(self, error: SmtpbenchError) -> None:
+        self._error = error
+        if not self._started.done():
+            self._started.set_exception(error)
+
+    async def _follow(self) -> None:
+        await self._source.start()
+        self._started.set_result(None)
+        try:
+            balanced_at = -1.0
+            while True:
+                stopping = self._stop.is_set()  # before the look: what came until then is seen
+                begun = time.monotonic()
+                await self._look()
+                if self._balance_wanted and begun >= balanced_at:
+                    self._pending = self.ledger.balance(closed=False).counts.pending
+                    balanced_at = time.monotonic() + BALANCE_FACTOR * (time.monotonic() - begun)
+                if stopping:
+                    return
+                await asyncio.sleep(max(POLL_S, IDLE_FACTOR * (time.monotonic() - begun)))
+        finally:
+            await self._source.stop()
+
+    async def _look(self) -> None:
+        """Arrivals first: the reply to a message may have come to us later than its copy."""
+        seen = await self._source.news()
+        self.ledger.import_journals()
+        if seen:
+            self._write_down(seen)
+        self.accepted = self.ledger.accepted()
+
+    def _write_down(self, seen: list[Seen]) -> None:
+        known, runs = self.ledger.digests(), self.ledger.runs()
+        arrivals: list[Arrival] = []
+        notices: list[Notice] = []
+        for one in seen:
+            said = read_notices(one.content, one.at_ns, runs=runs, sender=one.sender)
+            if said is not None:
+                notices += said
+                self._ids.update(notice.identifier for notice in said if notice.action == "failed")
+                continue
+            arrival = read_arrival(
+                one.content, one.at_ns, sender=one.sender, recipients=one.recipients, known=known
+            )
+            arrivals.append(arrival)
+            if arrival.identifier:
+                self._ids.add(arrival.identifier)
+        self.ledger.add(arrivals, notices)
+        self.arrived = len(self._ids)
+        self._last_arrival_ns = time.time_ns()

@@ -1,0 +1,267 @@
+"""Where messages arrive, followed: what has come since the last look, each message once, nothing kept.
+
+The observers of conformance keep all they saw, so that a case can ask for its marker; here tens of thousands
+of messages come by, and each is given out once. What was there before `start` is never given out.
+
+A time of arrival is exact for the sink (when its reply is given) and a Maildir (when the file got its
+name); for an mbox, IMAP and POP3 it is that of the look which found the message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from smtpbench.delivery.observers import open_observer
+from smtpbench.delivery.observers.files import maildirs
+from smtpbench.delivery.observers.model import stored
+from smtpbench.delivery.observers.network import NetworkObserver
+from smtpbench.errors import UsageError
+from smtpbench.server import Copy, Server, ServerConfig
+from smtpbench.target import Observe, Target
+
+_SEPARATOR = b"\nFrom "  # between the messages of an mbox (RFC 4155)
+_READ = 8 << 20  # octets of an mbox read in one look
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One message as it arrived. `at_ns` is wall clock; the rest is as in `Delivered`."""
+
+    content: bytes
+    at_ns: int
+    sender: str | None
+    recipients: tuple[str, ...]
+
+
+class Source(Protocol):
+    """A place where messages arrive."""
+
+    where: str
+    exact: bool  # whether `at_ns` is the time of arrival, and not that of a look
+
+    async def start(self) -> None:
+        """Begin: what is there already does not count. Raises SmtpbenchError."""
+
+    async def stop(self) -> None:
+        """End, and release what was held."""
+
+    async def news(self) -> list[Seen]:
+        """What has arrived since the last call. Raises SmtpbenchError."""
+
+
+def open_source(target: Target, url: str | None = None) -> Source:
+    """The place that `url` names (as ``--observe`` takes it), or else the one that the target names.
+
+    Raises UsageError if there is none.
+    """
+    observe = target.observe
+    if url is not None and (observe is None or url != observe.url):
+        observe = Observe(url=url)
+    if observe is None:
+        raise UsageError("where does its mail arrive? expected --observe, or [relay] or observe in its file")
+    scheme, _, rest = observe.url.partition(":")
+    if scheme == "maildir" and rest:
+        return MaildirSource(Path(rest))
+    if scheme == "mbox" and rest:
+        return MboxSource(Path(rest))
+    if scheme == "sink":
+        return _sink(rest)
+    observer = open_observer(observe, auth=target.auth, tls=target.tls, timeouts=target.timeouts)
+    assert isinstance(observer, NetworkObserver)
+    return MailboxSource(observer, str(observe.mailbox))
+
+
+def _sink(rest: str) -> Source:
+    host, colon, port = rest.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise UsageError(f"sink:{rest}: expected sink:HOST:PORT")
+    return SinkSource(host.strip("[]"), int(port))
+
+
+class _Inbox:
+    """A store that notes when each message came and gives it on."""
+
+    blocking: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    def deliver(self, copies: Sequence[Copy]) -> list[bool]:
+        """Take all."""
+        now = time.time_ns()
+        self.seen += [
+            Seen(
+                copy.content, now, copy.sender.decode("utf-8", "replace"),
+                tuple(one.decode("utf-8", "replace") for one in copy.recipients),
+            )
+            for copy in copies
+        ]  # fmt: skip
+        return [True] * len(copies)
+
+
+class SinkSource:
+    """We listen as the next hop of the target, and take anything."""
+
+    exact = True
+
+    def __init__(self, host: str, port: int) -> None:
+        self._inbox = _Inbox()
+        extensions = ServerConfig.extensions - {"STARTTLS", "AUTH"}
+        config = ServerConfig(host=host, port=port, name="sink.example.org", extensions=extensions, sink=True)
+        self._server = Server(config, store=self._inbox)
+        self.where = f"sink:{host}:{port}"
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
+
+    async def start(self) -> None:
+        """Listen. Raises UsageError where the address cannot be bound."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._server.stop()
+
+    async def news(self) -> list[Seen]:
+        """What was taken since the last call."""
+        seen, self._inbox.seen = self._inbox.seen, []
+        return seen
+
+
+class MaildirSource:
+    """Every Maildir at or below a path. A message is known by its name, which it keeps when it is moved."""
+
+    exact = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: set[str] = set()
+        self.where = f"maildir:{path}"
+
+    async def start(self) -> None:
+        """Note what is there. Raises UsageError where the path cannot come into being either."""
+        if not await asyncio.to_thread(self._path.parent.is_dir):
+            raise UsageError(f"{self._path}: no such file or folder to observe")
+        await asyncio.to_thread(lambda: list(self._unknown()))
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def news(self) -> list[Seen]:
+        """The messages with a name that was not there before."""
+        return await asyncio.to_thread(self._look)
+
+    def _look(self) -> list[Seen]:
+        return [seen for path in self._unknown() if (seen := _read_file(path)) is not None]
+
+    def _unknown(self) -> Iterator[str]:
+        for maildir in maildirs(self._path):
+            for folder in (maildir / "new", maildir / "cur"):
+                try:
+                    names = os.listdir(folder)  # noqa: PTH208 - a Path for each of 50,000 names takes ten times as long
+                except FileNotFoundError:  # removed between two looks
+                    continue
+                for name in names:
+                    key = f"{maildir}/{name.partition(':')[0]}"
+                    if key not in self._known:
+                        self._known.add(key)
+                        yield f"{folder}/{name}"
+
+
+def _read_file(path: str) -> Seen | None:
+    """The message in a file, with when it got its name there; None if it is gone or was moved just now."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - once for each message
+            changed = os.fstat(file.fileno()).st_ctime_ns
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    return _from_mailbox(content, changed, path)
+
+
+def _from_mailbox(content: bytes, at_ns: int, where: str) -> Seen:
+    message = stored(content, where)
+    return Seen(content, at_ns, message.sender, message.recipients)
+
+
+class MboxSource:
+    """An mbox file, or all in a folder: what is appended, once the file has not grown between two looks.
+
+    The last message of a file that grows may not be whole, so it waits for the next one, or for the end.
+    """
+
+    exact = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._done: dict[Path, int] = {}  # octets given out
+        self._size: dict[Path, int] = {}  # at the last look
+        self.where = f"mbox:{path}"
+
+    async def start(self) -> None:
+        """Note what is there. Raises UsageError where the path cannot come into being either."""
+        if not await asyncio.to_thread(self._path.parent.is_dir):
+            raise UsageError(f"{self._path}: no such file or folder to observe")
+        self._done = await asyncio.to_thread(lambda: {file: file.stat().st_size for file in self._files()})
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def news(self) -> list[Seen]:
+        """The messages that are whole."""
+        return await asyncio.to_thread(self._look)
+
+    def _files(self) -> list[Path]:
+        if self._path.is_dir():
+            return [file for file in sorted(self._path.iterdir()) if file.is_file()]
+        return [self._path] if self._path.exists() else []
+
+    def _look(self) -> list[Seen]:
+        return [seen for file in self._files() for seen in self._appended(file)]
+
+    def _appended(self, file: Path) -> Iterator[Seen]:
+        now, size, done = time.time_ns(), file.stat().st_size, self._done.get(file, 0)
+        settled, self._size[file] = self._size.get(file) == size, size
+        if size <= done:
+            return
+        with file.open("rb") as stream:
+            stream.seek(done)
+            octets = stream.read(_READ)
+        whole = len(octets) if settled and done + len(octets) == size else octets.rfind(_SEPARATOR) + 1
+        self._done[file] = done + whole
+        for message in octets[:whole].removesuffix(b"\n").split(_SEPARATOR):
+            _, _, content = message.partition(b"\n")  # the line that begins with "From "
+            if content:
+                yield _from_mailbox(content, now, str(file))
+
+
+class MailboxSource:
+    """A mailbox on an IMAP or POP3 server."""
+
+    exact = False
+
+    def __init__(self, observer: NetworkObserver, where: str) -> None:
+        self._observer = observer
+        self.where = where
+
+    async def start(self) -> None:
+        """Log in and note what is there. Raises SmtpbenchError."""
+        await self._observer.start()
+
+    async def stop(self) -> None:
+        """Log out."""
+        await self._observer.stop()
+
+    async def news(self) -> list[Seen]:
+        """What a look found that no look before had found."""
+        found = await self._observer.news()
+        now = time.time_ns()
+        return [Seen(one.content, now, one.sender, one.recipients) for one in found]
