@@ -102,13 +102,17 @@ class Copy:
 
 @dataclass(slots=True)
 class Balance:
-    """The outcome. `closed_ns` has when each accepted message got its last copy or report, if it did."""
+    """The outcome. `closed_ns` has when each accepted message got its last copy or report, if it did.
+
+    `owed` counts the copies that accepted messages should have made, by domain.
+    """
 
     counts: Counts = field(default_factory=Counts)
     examples: dict[str, list[str]] = field(default_factory=dict)
     copies: list[Copy] = field(default_factory=list)
     accepted_ns: list[int] = field(default_factory=list)
     closed_ns: list[int] = field(default_factory=list)
+    owed: Counter[str] = field(default_factory=Counter)
 
     def tell(self, word: str, identifier: bytes, number: int = 1) -> None:
         """Count `number` under `word`, and keep the first few identifiers."""
@@ -116,6 +120,11 @@ class Balance:
         shown = self.examples.setdefault(word, [])
         if len(shown) < EXAMPLES:
             shown.append(identifier.decode())
+
+
+def domain_of(address: str) -> str:
+    """The domain, in lower case."""
+    return address.rpartition("@")[2].lower()
 
 
 QUIET = {"accepted", "delivered", "pending", "foreign"}  # words that need no example
@@ -190,7 +199,9 @@ def _settle_accepted(
         Copy(recipient, entry.begun_ns, entry.answered_ns, at_ns) for recipient, at_ns in reached
     ]
     result.accepted_ns.append(entry.answered_ns)
-    missing = len({one.lower() for one in entry.recipients}) - len(reached) - len(bounced)
+    owed = {one.lower() for one in entry.recipients}
+    result.owed.update(domain_of(one) for one in owed)
+    missing = len(owed) - len(reached) - len(bounced)
     if missing > 0:
         state = State.LOST if closed else State.PENDING
     else:

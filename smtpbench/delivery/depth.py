@@ -4,8 +4,9 @@ The depth at a time is how many messages had been accepted and were not yet deli
 functions are pure; times are in ns of one clock.
 
 Whether the queue grows is asked of its *net growth*: the loaded part of the run is cut into equal slices, and
-the mean growth of a slice gets a confidence interval from how much slices differ (batch means, Student's t).
-A line fitted through the depth itself would find a slope in any random walk. Growth counts only if it is more
+the mean growth of a slice gets a confidence interval from how much slices differ and hang together (Newey
+and West's variance, Student's t): where a queue comes and goes, what one slice adds the next takes away. A
+line fitted through the depth itself would find a slope in any random walk. Growth counts only if it is more
 than `MATERIAL` of what was accepted: with more load a queue is a little deeper, and that is no growth.
 """
 
@@ -19,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-SLICES = 20
+SLICES = 60
 FEWEST_SLICES = 5
 SHORTEST_SLICE_S = 0.25  # shorter ones hold too few messages to be alike
 SKIPPED = 0.1  # of the loaded part at its beginning: an empty queue fills
@@ -104,9 +105,20 @@ def _judge(slope: Interval, rate: float) -> Growth:
 
 def _interval(counts: NDArray[np.int64], seconds: float) -> Interval:
     mean = float(counts.mean()) / seconds
-    error = float(counts.std(ddof=1)) / math.sqrt(len(counts)) / seconds
+    error = math.sqrt(_long_run_variance(counts) / len(counts)) / seconds
     reach = _student(len(counts) - 1) * error
     return Interval(mean, mean - reach, mean + reach)
+
+
+def _long_run_variance(counts: NDArray[np.int64]) -> float:
+    """Newey and West's (1987), with Bartlett's weights and as many lags as is usual for so many values."""
+    number = len(counts)
+    around = counts - counts.mean()
+    lags = int(4 * (number / 100) ** (2 / 9))
+    variance = float(around @ around)
+    for lag in range(1, lags + 1):
+        variance += 2 * (1 - lag / (lags + 1)) * float(around[lag:] @ around[:-lag])
+    return max(variance, 0.0) / (number - 1)
 
 
 def _student(freedom: int) -> float:

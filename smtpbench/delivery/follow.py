@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ IDLE_FACTOR = (
     4  # a look that takes long is followed by a pause so many times as long: the target has the machine
 )
 BALANCE_FACTOR = 5
+PROGRESS_S = 1.0
 JOIN_S = 90.0  # a look over the network is bounded by less
 NS = 1_000_000_000
 
@@ -80,16 +82,20 @@ class Follower:
         if self._error is not None:
             raise self._error
 
-    def drain(self, *, settle_s: float, within_s: float, linger_s: float = 1.0) -> Drain:
+    def drain(
+        self, *, settle_s: float, within_s: float, linger_s: float = 1.0,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Drain:  # fmt: skip
         """Wait until every accepted message is settled, and then `linger_s` for duplicates.
 
         If some are missing, nothing more is expected once nothing has arrived for `settle_s`; the wait ends
         after `within_s` in any case, and then the missing ones may still be on their way. KeyboardInterrupt
-        ends it too.
+        ends it too. `progress` is called about once a second.
         """
         begun = time.monotonic()
         self._last_arrival_ns = max(self._last_arrival_ns, time.time_ns())  # silence counts from here on
         settled_at: float | None = None
+        told = begun
         self._balance_wanted = True
         try:
             while (waited := time.monotonic() - begun) < within_s:
@@ -100,6 +106,9 @@ class Follower:
                         return Drain(True, waited)
                 elif (time.time_ns() - self._last_arrival_ns) / NS >= settle_s:
                     return Drain(True, waited)
+                if time.monotonic() - told >= PROGRESS_S:
+                    told = time.monotonic()
+                    progress()
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
             return Drain(False, time.monotonic() - begun, interrupted=True)

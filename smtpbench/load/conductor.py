@@ -107,6 +107,7 @@ class Conductor:
             environment.create_web_ui(WEB_HOST, self._order.web_port)
         events.init.fire(environment=environment, runner=environment.runner, web_ui=environment.web_ui)
         control.target, control.workload = self._order.target, user_class.workload
+        control.ledger = self._order.ledger
         control.on_spent = self.stop
         try:
             if self._order.scenario is not None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -76,6 +77,7 @@ class Control:
         self.collector = Collector()
         self.target: Target | None = None
         self.workload: Workload | None = None
+        self.ledger: Path | None = None  # the folder for our engines' journals, if a ledger is kept
         self.error: Exception | None = None
         self.roster = Roster()
         self.started = ""
@@ -212,7 +214,7 @@ class Control:
         gevent.spawn(self._end)
 
     def _begin(self, target: Target, workload: Workload, share: Share) -> None:
-        self._engine = make_engine(target, workload, share)
+        self._engine = make_engine(target, workload, share, ledger=self.ledger)
         self._engine.start()
         if workload.is_open:
             self._engine.start_arrivals(make_plan(workload, share), workload.lasts)
@@ -323,6 +325,7 @@ class Control:
             "target": target.model_dump(mode="json", exclude_unset=True),
             "workload": workload.model_dump(mode="json", exclude_unset=True),
             "part": self.roster[msg.node_id].part, "parts": self.roster.parts,
+            "ledger": self.ledger and str(self.ledger),
         }  # fmt: skip
         runner.send_message(ASSIGN, order, client_id=msg.node_id)
 
@@ -351,6 +354,7 @@ class Control:
             target, workload = self._settled = (
                 Target.model_validate(msg.data["target"]), Workload.model_validate(msg.data["workload"]),
             )  # fmt: skip
+            self.ledger = Path(msg.data["ledger"]) if msg.data["ledger"] else None
             self._begin(target, workload, Share(msg.data["part"], msg.data["parts"]))
 
     def _on_refuse(self, msg: Any, **_: Any) -> None:

@@ -23,7 +23,8 @@ class Order(BaseModel):
     """One run. `workload` has the fields that were given; a scenario's own fill the gaps.
 
     `role`: ``local`` runs `processes` on this machine and needs no other; ``master`` waits for as
-    many workers to connect; ``worker`` connects to a master and does as it says.
+    many workers to connect; ``worker`` connects to a master and does as it says. `ledger` is the folder for
+    the journals of processes on this machine, if a ledger is kept.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,3 +38,4 @@ class Order(BaseModel):
     master_port: int = DEFAULT_MASTER_PORT
     web_port: int | None = None
     abort: AbortRule | None = None
+    ledger: Path | None = None

@@ -39,6 +39,7 @@ def run_load(
     master_port: int = DEFAULT_MASTER_PORT,
     web_port: int | None = None,
     abort: AbortRule | None = None,
+    ledger: Path | None = None,
 ) -> LoadResult:
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
@@ -47,8 +48,9 @@ def run_load(
     `notice` gets lines worth reading at once, such as that a worker came or went.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
-    loopback meanwhile. Raises SmtpbenchError: UsageError for a workload or scenario that makes no sense,
-    SessionError if the target lets nobody in.
+    loopback meanwhile. `ledger` is a folder for journals of what was acknowledged (see delivery/ledger.py),
+    of processes on this machine. Raises SmtpbenchError: UsageError for a workload or scenario that makes no
+    sense, SessionError if the target lets nobody in.
     """
     given = (
         workload.model_dump(mode="json", exclude_unset=True)
@@ -63,6 +65,7 @@ def run_load(
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port, abort=abort,
+        ledger=ledger,
     )  # fmt: skip
     said = _conduct(order, progress, notice)
     result = LoadResult.model_validate(said["result"])

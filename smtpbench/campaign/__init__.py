@@ -1,0 +1,1 @@
+"""Runs that follow messages beyond the door: load and delivery together."""

@@ -1,0 +1,146 @@
+"""A queue run: load a target, follow every message to where it arrives, and balance the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from smtpbench import __version__
+from smtpbench.campaign.figures import describe
+from smtpbench.campaign.result import QueueResult
+from smtpbench.delivery.follow import Drain, Follower
+from smtpbench.delivery.journal import journals
+from smtpbench.delivery.ledger import FILE, Ledger
+from smtpbench.delivery.sources import SinkSource, Source, open_source
+from smtpbench.errors import UsageError
+from smtpbench.load.result import LoadResult
+from smtpbench.load.run import run_load
+from smtpbench.target import Target
+
+SETTLE_S = 10.0
+RETRIES = 4  # of the target: so many are waited for before what is missing is called lost
+WITHIN_S = 300.0
+LINGER_S = 1.0
+KILLED = "the run was killed before its end: what is missing may have arrived since"
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+class Follow(StrEnum):
+    """Where messages are followed to."""
+
+    RELAY = "relay"  # the next hop, which we are
+    MAILBOX = "mailbox"  # where the target delivers itself
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the target is given when the load is over, in seconds.
+
+    What is missing is lost when nothing has arrived for `settle_s` (None: `SETTLE_S`, or `RETRIES` times what
+    the target takes to try again). What is missing after `within_s` while messages still come is pending.
+    """
+
+    settle_s: float | None = None
+    within_s: float = WITHIN_S
+
+    def settle(self, target: Target) -> float:
+        """The silence after which nothing more is expected."""
+        return self.settle_s if self.settle_s is not None else max(SETTLE_S, RETRIES * _retry(target))
+
+
+def _retry(target: Target) -> float:
+    return (target.relay.retry_s or 0.0) if target.relay else 0.0
+
+
+def choose(target: Target, follow: Follow | None) -> tuple[Source, dict[str, Any]]:
+    """The place to follow to, and the fields of the workload that lead there. Raises UsageError."""
+    relay = target.relay
+    if follow is Follow.MAILBOX or (follow is None and relay is None):
+        return open_source(target), {}
+    if relay is None:
+        raise UsageError("--follow relay: the target has no [relay]: it does not say what it sends on to us")
+    return SinkSource(*relay.address), {
+        "recipient": f"queue@{relay.domain}",
+        "sender": f"sender@{relay.domain}",  # so that what it has to report comes to us as well
+    }
+
+
+def run_queue(
+    target: Target,
+    fields: Mapping[str, Any],
+    folder: Path,
+    *,
+    follow: Follow | None = None,
+    patience: Patience = Patience(),
+    progress: Progress | None = None,
+    scenario: Path | None = None,
+    processes: int = 1,
+) -> QueueResult:
+    """Load `target` and follow what it accepts; the ledger is kept in `folder`, which has none yet.
+
+    `fields` and `progress` are as in `run_load`; progress has `arrived` and `depth` too. A first
+    KeyboardInterrupt ends the load, a second the wait for the rest. Raises SmtpbenchError.
+    """
+    if (folder / FILE).exists() or journals(folder):
+        raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
+    source, own = choose(target, follow)
+    show = progress or (lambda _: None)
+    with Follower(source, folder) as follower:
+        _introduce(follower.ledger, target, source)
+
+        def shown(figures: Mapping[str, Any]) -> None:
+            follower.check()
+            show({**figures, **_queued(follower, figures["accepted"])})
+
+        load = run_load(
+            target, {**own, **fields}, progress=shown, scenario=scenario, processes=processes, ledger=folder
+        )
+        settle_s = patience.settle(target)
+        drain = follower.drain(
+            settle_s=settle_s, within_s=patience.within_s, linger_s=LINGER_S + 1.5 * _retry(target),
+            progress=lambda: show({"draining": True, **_queued(follower, follower.accepted)}),
+        )  # fmt: skip
+    follower.check()
+    return _result(load, follower.ledger, source, drain, settle_s)
+
+
+def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
+    """What a report needs to know if we are killed."""
+    ledger.set_fact("target", {"name": target.name, "endpoint": target.main.address})
+    ledger.set_fact("observer", source.where)
+    ledger.set_fact("exact_times", source.exact)
+
+
+def _queued(follower: Follower, accepted: int) -> dict[str, Any]:
+    arrived = follower.arrived
+    return {"accepted": accepted, "arrived": arrived, "depth": max(accepted - arrived, 0)}
+
+
+def _result(load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float) -> QueueResult:
+    result = QueueResult(**load.model_dump(exclude={"schema_"}))
+    result.observer, result.exact_times = source.where, source.exact
+    result.closed, result.interrupted, result.settle_s = drain.closed, drain.interrupted, settle_s
+    ledger.import_journals()
+    describe(result, ledger.balance(closed=drain.closed))
+    ledger.close()
+    return result
+
+
+def recover(folder: Path) -> QueueResult:
+    """What the ledger in `folder` says of a run that was killed. Raises UsageError if there is none."""
+    if not (folder / FILE).is_file():
+        raise UsageError(f"{folder}: no ledger is in this folder")
+    ledger = Ledger(folder)
+    ledger.import_journals()
+    result = QueueResult(
+        smtpbench=__version__, target=ledger.fact("target") or {},
+        observer=ledger.fact("observer") or "", exact_times=bool(ledger.fact("exact_times")),
+        valid=False, invalid_reasons=[KILLED], interrupted=True,
+    )  # fmt: skip
+    describe(result, ledger.balance(closed=False))
+    ledger.close()
+    return result

@@ -1,0 +1,123 @@
+"""The result of a queue run: the public schema ``smtpbench.queue/1``. It has all that a load result has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smtpbench.delivery.accounts import Counts
+from smtpbench.delivery.depth import Interval
+from smtpbench.load.result import LoadResult, PhaseStats
+
+SCHEMA = "smtpbench.queue/1"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LedgerCounts(_Model):
+    """What became of the messages (see delivery/accounts.py): accepted = delivered + bounced + lost +
+    pending.
+
+    The whole run counts, a warm-up too. `duplicated`, `corrupted`, `transformed` and `reordered` are said of
+    messages whatever their state. `unknown` are those whose reply never came, `refused_delivered` those that
+    were refused after their content, and came all the same.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    corrupted: int = 0
+    reordered: int = 0
+    bounced: int = 0
+    pending: int = 0
+    transformed: int = 0
+    surplus_copies: int = 0
+    delivered_and_bounced: int = 0
+    unknown: int = 0
+    unknown_delivered: int = 0
+    unknown_duplicated: int = 0
+    refused_delivered: int = 0
+    foreign: int = 0
+    delayed_notices: int = 0
+    unstrict_notices: int = 0
+
+    @classmethod
+    def of(cls, counts: Counts) -> Self:
+        """The same in a model."""
+        return cls(**asdict(counts))
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """What no server may do to a message that it accepted, as far as it was done."""
+        words = {"lost": self.lost, "duplicated": self.duplicated, "corrupted": self.corrupted}
+        return {word: count for word, count in words.items() if count}
+
+
+class Estimate(_Model):
+    """A mean, a second, with its 95 % confidence interval."""
+
+    per_s: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, interval: Interval | None) -> Self | None:
+        """The same in a model."""
+        if interval is None:
+            return None
+        return cls(per_s=round(interval.per_s, 2), low=round(interval.low, 2), high=round(interval.high, 2))
+
+
+class DepthPoint(_Model):
+    """Messages accepted and neither delivered nor bounced, `t_s` after the first was begun."""
+
+    t_s: float
+    depth: int
+
+
+class DomainStats(_Model):
+    """What became of the copies for one domain.
+
+    `in_time` is the part of `copies` that had arrived when the load ended; `in_queue` is from the 250 to the
+    arrival.
+    """
+
+    domain: str
+    copies: int
+    delivered: int
+    in_time: float
+    in_queue: PhaseStats = PhaseStats()
+
+
+class QueueResult(LoadResult):
+    """A whole run, as ``queue --json`` writes it (``model_dump_json(by_alias=True)``)."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    observer: str = ""
+    exact_times: bool = True  # whether arrivals have times of their own, and not those of looks
+    ledger: LedgerCounts = LedgerCounts()
+    examples: dict[str, list[str]] = Field(
+        default_factory=dict
+    )  # identifiers of a few messages for each word of the ledger
+    end_to_end: PhaseStats = PhaseStats()  # from the start of the transaction to the arrival, each copy
+    in_queue: PhaseStats = PhaseStats()  # from the 250 to the arrival
+    queue_depth: list[DepthPoint] = Field(default_factory=list)
+    load_s: float = 0.0  # until the last message was accepted
+    growth: Literal["sustained", "growing", "unclear"] = "unclear"
+    depth_slope: Estimate | None = None
+    accept_rate: Estimate | None = None
+    delivery_rate: Estimate | None = None
+    drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
+    settle_s: float = 0.0  # how long nothing arrived before what was missing was called lost
+    closed: bool = False  # the target has had its time
+    interrupted: bool = False  # by us, or by a kill: what is missing is not the target's doing
+    sustainable_per_s: float | None = None
+    sustainable: Estimate | None = None
+    sustainable_at_least: bool = False  # the queue did not grow, so more may be sustainable
+    domains: list[DomainStats] = Field(default_factory=list)
+    fairness: float | None = None  # Jain's index over the domains' `in_time`; None of fewer than two
