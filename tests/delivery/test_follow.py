@@ -13,9 +13,11 @@ from smtpbench.delivery.follow import Follower
 from smtpbench.delivery.journal import Outcome
 from smtpbench.delivery.sources import MaildirSource, MboxSource, SinkSource, open_source
 from smtpbench.errors import UsageError
+from smtpbench.load.corpus.content import Content
+from smtpbench.load.corpus.plain import plain
 from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.journaled import Book
-from smtpbench.load.message import END_OF_DATA, Template
+from smtpbench.load.script import END_OF_DATA
 from smtpbench.server import Copy, MaildirStore
 from smtpbench.target import Observe, from_url
 
@@ -30,11 +32,11 @@ class Sending:
 
     def __init__(self, folder):
         self.identifiers = Identifiers()
-        self.template = Template(600, SENDER, [ALICE], self.identifiers)
+        self.content = Content(plain(600, SENDER, [ALICE]), self.identifiers)
         self.book = Book(folder, self.identifiers)
 
     def next(self, outcome=Outcome.ACCEPTED):
-        content = self.template.next_content().removesuffix(END_OF_DATA)
+        content = self.content.next_content().removesuffix(END_OF_DATA)
         number = self.identifiers.number
         envelope = self.book.envelope((b"RCPT TO:<alice@example.com>\r\n",))
         self.book.note(outcome, number, time.perf_counter_ns(), 1000, 1, number, envelope, 0)

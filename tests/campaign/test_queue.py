@@ -1,0 +1,145 @@
+"""Whole queue runs: through our reference server, which relays to the sink, faithfully or not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from smtpbench.campaign.queue import KILLED, Follow, Patience, recover, run_queue
+from smtpbench.campaign.result import QueueResult
+from smtpbench.errors import UsageError
+from smtpbench.server import MaildirStore, Server, ServerConfig
+from smtpbench.target import Endpoint, Fixtures, Observe, Relay, Role, Target
+
+DOMAIN = "relay.example"
+MESSAGES = 150  # what happens to one message of a thousand happens to the 100th first
+WAIT = 60.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def serving(*faults: str, maildir: Path | None = None) -> Iterator[Target]:
+    """A target that relays to a port where nobody listens yet, and is served from a thread."""
+    hop = free_port()
+    config = ServerConfig(relays={DOMAIN: ("127.0.0.1", hop)}, relay_retry=0.1)
+    server = Server(config, faults=faults, store=MaildirStore(maildir) if maildir else None)
+    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        async with server:
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(WAIT)
+        yield Target(
+            name="reference", endpoints={Role.MX: Endpoint(port=server.port)},
+            fixtures=Fixtures(recipient="alice@example.com"),
+            observe=Observe(url=f"maildir:{maildir}") if maildir else None,
+            relay=Relay(listen=f"127.0.0.1:{hop}", domain=DOMAIN, retry_s=0.1),
+        )  # fmt: skip
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(WAIT)
+        loop.close()
+
+
+@pytest.fixture
+def queued(tmp_path: Path) -> Iterator[Callable[..., QueueResult]]:
+    """A function that runs `MESSAGES` through a server with those faults."""
+    with ExitStack() as stack:
+
+        def run(*faults: str, messages: int = MESSAGES, settle_s: float = 1.5) -> QueueResult:
+            target = stack.enter_context(serving(*faults))
+            return run_queue(
+                target, {"users": 4, "messages": messages}, tmp_path / "ledger",
+                patience=Patience(settle_s, WAIT),
+            )  # fmt: skip
+
+        yield run
+
+
+def found(result: QueueResult) -> dict[str, int]:
+    counts = result.ledger.model_dump()
+    return {word: count for word, count in counts.items() if count and word not in ("accepted", "delivered")}
+
+
+def test_a_faithful_queue_gives_zeros(queued: Callable[..., QueueResult]) -> None:
+    result = queued()
+    assert result.totals.accepted == result.ledger.accepted == result.ledger.delivered == MESSAGES
+    assert {word: count for word, count in found(result).items() if word != "reordered"} == {}
+    assert (result.closed, result.interrupted) == (True, False)
+    assert result.end_to_end.count == result.in_queue.count == MESSAGES
+    assert result.queue_depth[-1].depth == 0
+    assert result.drain_s is not None
+    assert [domain.domain for domain in result.domains] == [DOMAIN]
+    assert result.observer.startswith("sink:127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        ("queue-loses-every-1000th", "lost"),
+        ("queue-delivers-every-1000th-twice", "duplicated"),
+        ("queue-flips-a-bit", "corrupted"),
+    ],
+)
+def test_one_message_of_a_thousand_is_found(
+    queued: Callable[..., QueueResult], fault: str, word: str
+) -> None:
+    result = queued(fault)
+    assert result.ledger.wrong == {word: 1}
+    assert len(result.examples[word]) == 1
+    assert result.ledger.accepted == MESSAGES
+
+
+def test_a_queue_that_reorders_is_told_from_one_that_does_not(queued: Callable[..., QueueResult]) -> None:
+    result = queued("queue-reorders", messages=200)
+    assert result.ledger.reordered >= 15  # of 20 that were held; the last ones have nothing behind them
+    assert result.ledger.wrong == {}
+
+
+def test_mail_into_a_mailbox(tmp_path: Path) -> None:
+    with serving(maildir=tmp_path / "mail") as target:
+        result = run_queue(target, {"users": 2, "messages": 50}, tmp_path / "ledger", follow=Follow.MAILBOX)
+    assert (result.ledger.accepted, result.ledger.delivered) == (50, 50)
+    assert result.ledger.wrong == {}
+    assert result.observer == f"maildir:{tmp_path / 'mail'}"
+
+
+def test_a_run_is_recovered_from_its_ledger(queued: Callable[..., QueueResult], tmp_path: Path) -> None:
+    """As after a kill: there is the ledger, and nothing else."""
+    result = queued(messages=50)
+    again = recover(tmp_path / "ledger")
+    assert again.ledger == result.ledger
+    assert again.in_queue == result.in_queue
+    assert (again.invalid_reasons, again.interrupted) == ([KILLED], True)
+    assert again.target["name"] == "reference"
+
+
+def test_a_folder_that_has_a_ledger_is_refused(queued: Callable[..., QueueResult]) -> None:
+    queued(messages=5)
+    with pytest.raises(UsageError, match="the ledger of another run"):
+        queued(messages=5)
+
+
+def test_there_must_be_a_place_to_follow_to(tmp_path: Path) -> None:
+    target = Target(endpoints={Role.MX: Endpoint(port=1)})
+    with pytest.raises(UsageError, match="where does its mail arrive"):
+        run_queue(target, {}, tmp_path)
+    with pytest.raises(UsageError, match=r"no \[relay\]"):
+        run_queue(target, {}, tmp_path, follow=Follow.RELAY)
+    with pytest.raises(UsageError, match="no ledger is in this folder"):
+        recover(tmp_path)
