@@ -82,19 +82,24 @@ def run_queue(
 ) -> QueueResult:
     """Load `target` and follow what it accepts; the ledger is kept in `folder`, which has none yet.
 
-    `fields` and `progress` are as in `run_load`; progress has `arrived` and `depth` too. A first
+    `fields` and `progress` are as in `run_load`; progress has `arrived`, `arrived_last_s` and `depth`
+    too, and while what is left is waited for, nothing but those and `accepted`. A first
     KeyboardInterrupt ends the load, a second the wait for the rest. Raises SmtpbenchError.
     """
     if (folder / FILE).exists() or journals(folder):
         raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
     source, own = choose(target, follow)
     show = progress or (lambda _: None)
+    before = 0
     with Follower(source, folder) as follower:
         _introduce(follower.ledger, target, source)
 
         def shown(figures: Mapping[str, Any]) -> None:
+            nonlocal before
             follower.check()
-            show({**figures, **_queued(follower, figures["accepted"])})
+            now = _queued(follower, figures["accepted"])
+            show({**figures, **now, "arrived_last_s": now["arrived"] - before})
+            before = now["arrived"]
 
         load = run_load(
             target, {**own, **fields}, progress=shown, scenario=scenario, processes=processes, ledger=folder
@@ -102,7 +107,7 @@ def run_queue(
         settle_s = patience.settle(target)
         drain = follower.drain(
             settle_s=settle_s, within_s=patience.within_s, linger_s=LINGER_S + 1.5 * _retry(target),
-            progress=lambda: show({"draining": True, **_queued(follower, follower.accepted)}),
+            progress=lambda: show(_queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
     return _result(load, follower.ledger, source, drain, settle_s)

@@ -17,6 +17,7 @@ from smtpbench import __version__
 COMMANDS = {
     "conform": "Check the target's behaviour against the RFCs, requirement by requirement.",
     "load": "Load the target with many concurrent sessions and measure it.",
+    "queue": "Load the target and follow every message: lost, duplicated, corrupted, how long it took.",
     "smuggling": "What looks like the end of data: in at a server, out of it, in at the next.",
     "certify": "Conformance, then load, in one folder with one verdict.",
     "report": "Render result files again: terminal, HTML, JUnit, Markdown.",

@@ -1,0 +1,193 @@
+"""``smtpbench queue [TARGET]``: load the target, follow every message to where it arrives, balance the ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from smtpbench.campaign.queue import (
+    RETRIES,
+    SETTLE_S,
+    WITHIN_S,
+    Follow,
+    Patience,
+    Progress,
+    run_queue,
+)
+from smtpbench.campaign.result import QueueResult
+from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.cli.load import (
+    ArrivalsOpt,
+    ChunkingOpt,
+    IdleOpt,
+    MaxSessionsOpt,
+    MessagesOpt,
+    PerSessionOpt,
+    PipeliningOpt,
+    RateOpt,
+    RecipientsOpt,
+    RunTimeOpt,
+    ScenarioOpt,
+    SeedOpt,
+    SizeOpt,
+    ThresholdOpt,
+    TlsMode,
+    TlsOpt,
+    UsersOpt,
+    interruptible,
+    workload_fields,
+)
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from smtpbench.lab import open_target
+from smtpbench.lab.options import TargetOptions
+from smtpbench.load.thresholds import parse_threshold, useless
+from smtpbench.load.workload import parse_duration
+from smtpbench.report import render_terminal, write_outputs
+
+LEDGER = "ledger"  # the folder of the ledger in a run folder
+
+
+def _delivery(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Delivery")
+
+
+FollowOpt = Annotated[
+    Follow | None,
+    _delivery("To the next hop, which we are (if the target has [relay]), or into the mailbox it names."),
+]
+SettleOpt = Annotated[
+    str | None,
+    _delivery(
+        "What is missing is lost once nothing has arrived for so long "
+        f"({SETTLE_S:g}s, or {RETRIES} times the target's retry_s).", "TIME",
+    ),
+]  # fmt: skip
+DrainOpt = Annotated[
+    str | None, _delivery(f"Longest wait for the rest when the load is over ({WITHIN_S:g}s).", "TIME")
+]
+LocalProcessesOpt = Annotated[
+    int, typer.Option(help="Generator processes.", metavar="N", rich_help_panel="Workload")
+]
+
+
+def queue(
+    target: TargetArg = "embedded",
+    *,
+    scenario: ScenarioOpt = None,
+    users: UsersOpt = None,
+    rate: RateOpt = None,
+    arrivals: ArrivalsOpt = None,
+    seed: SeedOpt = None,
+    max_sessions: MaxSessionsOpt = None,
+    run_time: RunTimeOpt = None,
+    messages: MessagesOpt = None,
+    pipelining: PipeliningOpt = None,
+    chunking: ChunkingOpt = None,
+    messages_per_session: PerSessionOpt = None,
+    message_size: SizeOpt = None,
+    recipients: RecipientsOpt = None,
+    idle: IdleOpt = None,
+    tls: TlsOpt = None,
+    threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    processes: LocalProcessesOpt = 1,
+    follow: FollowOpt = None,
+    settle: SettleOpt = None,
+    drain: DrainOpt = None,
+    options: TargetOptions,
+    outputs: Outputs,
+) -> int:
+    """Load the target, follow every message to where it arrives, and say what became of each.
+
+    Ctrl-C ends the load, and once more the wait for the rest. With --out the ledger is kept in DIR/ledger, and
+    `smtpbench report DIR` works even if we were killed.
+
+    Exit code: 0 all that was accepted arrived once and whole, or was bounced; 1 something was lost, duplicated or
+    corrupted, or a threshold broken; 3 target unreachable, or something still on its way.
+    """
+    if processes < 1:
+        raise UsageError(f"--processes {processes}: expected 1 or more")
+    thresholds = [parse_threshold(text) for text in threshold]
+    patience = Patience(
+        parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
+    )
+    fields = workload_fields(
+        scenario, run_time, users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
+        messages=messages, pipelining=pipelining, chunking=chunking,
+        messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
+        idle=idle, tls=tls and TlsMode(tls).value, recipient=options.recipient, sender=options.sender,
+    )  # fmt: skip
+    if follow is None and options.observe is not None:
+        follow = Follow.MAILBOX
+    with (
+        _folder(outputs.out) as folder,
+        open_target(target, options) as opened,
+        queue_progress(quiet=outputs.quiet) as show,
+        interruptible(),
+    ):
+        result = run_queue(
+            opened, fields, folder, follow=follow, patience=patience, progress=show,
+            scenario=scenario, processes=processes,
+        )  # fmt: skip
+    result.thresholds = [one.check(result) for one in thresholds]
+    write_outputs(
+        result, json=outputs.json, junit=outputs.junit, html=outputs.html,
+        markdown=outputs.markdown, out=outputs.out,
+    )  # fmt: skip
+    if not outputs.quiet:
+        Console().print(render_terminal(result))
+    return queue_exit_code(result)
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Where the ledger goes: into the run folder, or away when the run is over."""
+    if out is not None:
+        yield out / LEDGER
+    else:
+        with tempfile.TemporaryDirectory(prefix="smtpbench-ledger-") as folder:
+            yield Path(folder)
+
+
+def queue_exit_code(result: QueueResult) -> int:
+    """What a run means. A message that was lost is a finding even where the measurement is not valid."""
+    if result.ledger.wrong:
+        return EXIT_FINDINGS
+    if not result.valid or not result.closed or result.ledger.pending:
+        return EXIT_INCONCLUSIVE
+    if not all(one.met for one in result.thresholds):
+        return EXIT_FINDINGS
+    return EXIT_INCONCLUSIVE if useless(result) else EXIT_OK
+
+
+@contextmanager
+def queue_progress(*, quiet: bool) -> Iterator[Progress]:
+    """A line that changes on a terminal, a line a second elsewhere, on standard error."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with Live(Text("starting"), console=console, transient=True, auto_refresh=False) as live:
+            yield lambda figures: live.update(Text(_line(figures)), refresh=True)
+    else:
+        yield lambda figures: console.print(_line(figures), markup=False, highlight=False, soft_wrap=True)
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+    counts = (
+        f"{figures['accepted']:>9,} accepted  {figures['arrived']:>9,} arrived  {figures['depth']:>7,} queued"
+    )
+    if "t_s" not in figures:
+        return f"  draining  {counts}"
+    return (
+        f"{figures['t_s']:6.1f} s  {counts}  {figures['accepted_last_s']:>7,}/s in  "
+        f"{figures['arrived_last_s']:>7,}/s out  {figures['failed']:>5,} failed  "
+        f"p99 {figures['p99_ms']:.2f} ms"
+    )
