@@ -30,7 +30,7 @@ from smtpbench.load.setup import make_engine
 from smtpbench.load.workload import Workload
 from smtpbench.target import from_url
 
-SHARE_MAX = 0.10  # of the engine's own cost for a message
+SHARE_MAX = 0.2  # of the cost of a message that is pipelined and costs least
 WAIT_S = 120
 NOTES = 200_000
 
@@ -105,7 +105,7 @@ def main() -> int:
     with postfix.running_sink() as port:
         for pipelining in (False, True):
             plain, kept = compare(port, options, pipelining)
-            worst = max(worst, kept / plain - 1)
+            worst = max(worst, (kept - plain) / plain)
             name = "yes" if pipelining else "no"
             table.add_row(
                 name, f"{plain:.2f}", f"{kept:.2f}", f"{kept - plain:+.2f}", f"{kept / plain - 1:+.1%}"

@@ -1,4 +1,4 @@
-"""``smtpbench queue [TARGET]``: load the target, follow every message to where it arrives, balance the ledger."""
+"""``smtpbench queue [TARGET]``: load the target, follow every message to where it arrives, balance."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ def queue(
 ) -> int:
     """Load the target, follow every message to where it arrives, and say what became of each.
 
-    Ctrl-C ends the load, and once more the wait for the rest. With --out the ledger is kept in DIR/ledger, and
-    `smtpbench report DIR` works even if we were killed.
+    Ctrl-C ends the load, and once more the wait for the rest. With --out the ledger is kept in DIR/ledger,
+    and `smtpbench report DIR` works even if we were killed.
 
-    Exit code: 0 all that was accepted arrived once and whole, or was bounced; 1 something was lost, duplicated or
-    corrupted, or a threshold broken; 3 target unreachable, or something still on its way.
+    Exit code: 0 all that was accepted arrived once and whole, or was bounced; 1 something was lost,
+    duplicated or corrupted, or a threshold broken; 3 target unreachable, or something still on its way.
     """
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")

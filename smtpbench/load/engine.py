@@ -253,10 +253,10 @@ class Engine:
     def _new_flow(self, kind: Kind) -> Flow:
         timed, book = isinstance(self._supply, Backlog), self._book
         if kind.pause is None:
-            make = Flow if book is None else journaled(Flow, book)
+            make = Flow if book is None else journaled(Flow, book, lmtp=kind.script.lmtp)
             flow = make(kind.script, self._rec, self._supply, timed_from_plan=timed)
         else:
-            paced = PacedFlow if book is None else journaled(PacedFlow, book)
+            paced = PacedFlow if book is None else journaled(PacedFlow, book, lmtp=kind.script.lmtp)
             flow = paced(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
         self._watch.meet(flow)
         self._flows.add(flow)

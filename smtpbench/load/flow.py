@@ -136,8 +136,11 @@ class Flow(Connection):
         """The commands of `message` as one write; where it goes as BDAT, all of it."""
         if not self.chunking or message.bdat_content is None:
             return message.group
+        return self._bdat_group(message, message.bdat_content)
+
+    def _bdat_group(self, message: Transaction, content: Callable[[bytes], bytes]) -> bytes:
         commands = (message.mail, *message.rcpts)
-        return b"".join(commands if self._script.lmtp else (*commands, message.bdat_content(b"")))
+        return b"".join(commands if self._script.lmtp else (*commands, content(b"")))
 
     def _send_bdat(self, content: Callable[[bytes], bytes], now: int) -> None:
         """Every recipient is answered: send the message, unless it went out with the commands.
@@ -189,8 +192,8 @@ class Flow(Connection):
         self._rec.rcpt((now - self._sent) // 1000)
         if code < 300:
             self._accepted += 1
-        elif not self._failure:
-            self._failure = code
+        else:
+            self._refuse_recipient(code)
         self._position += 1
         rcpts = self._message.rcpts
         if self._position < len(rcpts):
@@ -207,6 +210,9 @@ class Flow(Connection):
             self._write(DATA)
         else:
             self._refused(now)
+
+    def _refuse_recipient(self, code: int) -> None:
+        self._failure = self._failure or code
 
     def _on_data(self, code: int, now: int) -> None:
         self._rec.data((now - self._sent) // 1000)

@@ -67,8 +67,9 @@ def _address(line: bytes) -> str:
 
 
 class _Journaled(Flow):
-    """The mixin. `_number` is that of the message whose content is out and not answered, 0 if there is
-    none.
+    """The mixin. `_number` is that of the message whose content is out and not answered, 0 if there is none.
+
+    It is on the hot path: the common case takes one more call for the content and one for the 250.
     """
 
     book: ClassVar[Book]
@@ -79,49 +80,34 @@ class _Journaled(Flow):
         self._ordinal = 0
         self._number = self._content = 0
         self._led = (0, 0)  # number and content of a message that went out with its commands (BDAT)
-        self._taken: list[bool] = []  # what became of the recipients: by RCPT, with LMTP by the content too
-
-    def _begin(self, due: int, sent: int) -> None:
-        self._number = 0
-        self._taken.clear()
-        super()._begin(due, sent)
+        self._untaken: list[int] = []  # positions of the recipients that were refused
+        self._named: tuple[bytes, ...] = ()  # the recipients of the last message …
+        self._envelope = 0  # … and their number
 
     # --- the content goes out ---
 
-    def _rendered(self) -> tuple[int, int]:
-        """Number and content of what was rendered last."""
-        return self.book.identifiers.number, self.book.identifiers.content
-
-    def _group(self, message: Transaction) -> bytes:
-        octets = super()._group(message)
-        self._led = self._rendered()  # means something only where the content is in the group
-        return octets
-
     def _send_content(self) -> None:
         super()._send_content()
-        self._number, self._content = self._rendered()
+        ids = self.book.identifiers
+        self._number, self._content = ids.number, ids.content
+
+    def _bdat_group(self, message: Transaction, content: Callable[[bytes], bytes]) -> bytes:
+        octets = super()._bdat_group(message, content)
+        ids = self.book.identifiers
+        self._led = ids.number, ids.content
+        return octets
 
     def _send_bdat(self, content: Callable[[bytes], bytes], now: int) -> None:
         super()._send_bdat(content, now)
         if self._on == self._on_bdat:
-            together = self.pipelining and not self._script.lmtp
-            self._number, self._content = self._led if together else self._rendered()
+            ids, together = self.book.identifiers, self.pipelining and not self._script.lmtp
+            self._number, self._content = self._led if together else (ids.number, ids.content)
 
     # --- what is answered ---
 
-    def _on_rcpt(self, code: int, now: int) -> None:
-        self._taken.append(code < 300)
-        super()._on_rcpt(code, now)
-
-    def _on_body(self, code: int, now: int) -> None:
-        if self._script.lmtp and code >= 300:
-            self._untake()
-        super()._on_body(code, now)
-
-    def _untake(self) -> None:
-        """LMTP: this reply takes back one of the recipients that RCPT had accepted (RFC 2033 §4.2)."""
-        waiting = [position for position, taken in enumerate(self._taken) if taken]
-        self._taken[waiting[len(waiting) - self._accepted]] = False
+    def _refuse_recipient(self, code: int) -> None:
+        self._untaken.append(self._position)
+        super()._refuse_recipient(code)
 
     def _accept(self, now: int) -> None:
         self._write_down(Outcome.ACCEPTED, now)
@@ -129,25 +115,49 @@ class _Journaled(Flow):
 
     def _count(self, outcome: str, now: int) -> None:
         if self._number:
-            partly = self._script.lmtp and outcome not in _FAILED and any(self._taken)
-            self._write_down(Outcome.ACCEPTED if partly else _FAILED.get(outcome, Outcome.REFUSED), now)
+            self._write_down(self._meaning(outcome), now)
+        self._untaken.clear()
         super()._count(outcome, now)
 
-    def _write_down(self, outcome: Outcome, now: int) -> None:
-        book, rcpts, taken = self.book, self._message.rcpts, self._taken
-        if not self._session:
-            self._session = book.open_session()
-        if not all(taken) or len(taken) != len(rcpts):
-            rcpts = tuple(line for line, one in zip(rcpts, taken, strict=False) if one)
-        self._ordinal += 1
-        book.note(
+    def _meaning(self, outcome: str) -> int:
+        return _FAILED.get(outcome, Outcome.REFUSED)
+
+    def _write_down(self, outcome: int, now: int) -> None:
+        rcpts = self._message.rcpts
+        if self._untaken:
+            rcpts = tuple(line for at, line in enumerate(rcpts) if at not in self._untaken)
+            self._untaken.clear()
+        if rcpts is not self._named:
+            self._named, self._envelope = rcpts, self.book.envelope(rcpts)
+        self._ordinal = ordinal = self._ordinal + 1
+        self.book.note(
             outcome, self._number, now, (now - self._started) // 1000,
-            self._session, self._ordinal, book.envelope(rcpts), self._content,
+            self._session or self._open_session(), ordinal, self._envelope, self._content,
         )  # fmt: skip
         self._number = 0
 
+    def _open_session(self) -> int:
+        self._session = self.book.open_session()
+        return self._session
+
+
+class _JournaledLmtp(_Journaled):
+    """With LMTP the content has a reply for each recipient that RCPT accepted (RFC 2033 §4.2)."""
+
+    def _on_body(self, code: int, now: int) -> None:
+        if code >= 300:
+            taken = [at for at in range(len(self._message.rcpts)) if at not in self._untaken]
+            self._untaken.append(taken[-self._accepted] if self._accepted else 0)
+        super()._on_body(code, now)
+
+    def _meaning(self, outcome: str) -> int:
+        """A message that some have and others have not is refused, and those who have it are owed it."""
+        partly = outcome not in _FAILED and len(self._untaken) < len(self._message.rcpts)
+        return Outcome.ACCEPTED if partly else super()._meaning(outcome)
+
 
 @cache
-def journaled(flow: type[_Flow], book: Book) -> type[_Flow]:
+def journaled(flow: type[_Flow], book: Book, *, lmtp: bool = False) -> type[_Flow]:
     """`flow` with what its sessions hear written into `book`."""
-    return type(f"Journaled{flow.__name__}", (_Journaled, flow), {"book": book})
+    mixin = _JournaledLmtp if lmtp else _Journaled
+    return type(f"Journaled{flow.__name__}", (mixin, flow), {"book": book})
