@@ -25,7 +25,7 @@ FEWEST_SLICES = 5
 SHORTEST_SLICE_S = 0.25  # shorter ones hold too few messages to be alike
 SKIPPED = 0.1  # of the loaded part at its beginning: an empty queue fills
 MATERIAL = 0.02
-CONFIDENCE = 0.95
+STEP_S = 0.25
 NS = 1_000_000_000
 
 Times = NDArray[np.int64]
@@ -71,12 +71,14 @@ def depth_at(accepted: Times, closed: Times, at: Times) -> NDArray[np.int64]:
 
 
 def series(
-    accepted: Times, closed: Times, begin: int, end: int, *, points: int = 600
+    accepted: Times, closed: Times, begin: int, end: int, *, points: int = 400
 ) -> list[tuple[float, int]]:
-    """(seconds from `begin`, depth), one a second or fewer: at most `points`, and the last is at `end`."""
-    seconds = max(math.ceil((end - begin) / NS), 1)
-    step = max(math.ceil(seconds / points), 1)
-    at = begin + np.arange(0, seconds + step, step, dtype=np.int64) * NS
+    """(seconds from `begin`, depth) at even steps of `STEP_S` or more: about `points`, the last at `end` or
+    later.
+    """
+    step = STEP_S * max(math.ceil((end - begin) / NS / points / STEP_S), 1)
+    count = math.ceil((end - begin) / NS / step) + 1
+    at = begin + (np.arange(count) * step * NS).astype(np.int64)
     depths = depth_at(accepted, closed, at)
     return [(float((one - begin) / NS), int(depth)) for one, depth in zip(at, depths, strict=True)]
 

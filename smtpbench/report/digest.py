@@ -14,6 +14,7 @@ from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
+from smtpbench.report.delivery import conclude_delivery
 from smtpbench.report.model import Run
 from smtpbench.report.text import number
 
@@ -144,6 +145,7 @@ def conclude_load(result: LoadResult) -> Conclusion:
 def conclusions(run: Run) -> list[Conclusion]:
     """One conclusion for each part there is, conformance first."""
     found = [conclude_conformance(run.conformance)] if run.conformance else []
+    found += [conclude_delivery(run.queue)] if run.queue else []
     found += [conclude_load(run.load)] if run.load else []
     return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
 

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, digest, text
+from smtpbench.report import capacity, delivery, digest, text
 from smtpbench.report.capacity_plots import rate_plot, users_plot
+from smtpbench.report.delivery_plots import delivery_plot, depth_plot
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, timeline_plot
 
@@ -42,6 +43,8 @@ def _plots(run: Run) -> dict[str, Markup]:
     drawn: dict[str, str] = {}
     if run.load:
         drawn |= {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+    if run.queue:
+        drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}
     if run.capacity:
         drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
@@ -69,7 +72,13 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_lines": text.wire_lines,
     }
-    environment.globals |= {"capacity": capacity, "digest": digest, "measured": measured, "Verdict": Verdict}
+    environment.globals |= {
+        "capacity": capacity,
+        "delivery": delivery,
+        "digest": digest,
+        "measured": measured,
+        "Verdict": Verdict,
+    }
     return environment
 
 

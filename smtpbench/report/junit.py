@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import Finding, LoadResult
@@ -25,6 +26,8 @@ def render_junit(result: Result | Run, *, strict: bool = False) -> str:
     root = ElementTree.Element("testsuites", name="smtpbench")
     if run.conformance:
         _conformance(root, run.conformance, strict=strict)
+    if run.queue:
+        _queue(root, run.queue)
     if run.load:
         _load(root, run.load)
     if run.capacity:
@@ -99,6 +102,25 @@ def _load(root: ElementTree.Element, result: LoadResult) -> None:
             ElementTree.SubElement(case, "failure", message=visible(message), type="threshold")
     for finding in result.invariants.findings:
         _rule(suite, finding)
+    _count(suite)
+
+
+def _queue(root: ElementTree.Element, result: QueueResult) -> None:
+    """A test case for each thing that must not become of a message, and one for what is not settled."""
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.delivery")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    counts = result.ledger.model_dump()
+    for word in ("lost", "duplicated", "corrupted", "pending"):
+        case = ElementTree.SubElement(
+            suite, "testcase", classname="delivery", name=f"nothing-{word}", time="0.000"
+        )
+        _properties(case, {name: str(count) for name, count in counts.items()})
+        if counts[word]:
+            kind = "failure" if word in result.ledger.wrong else "error"
+            shown = ", ".join(result.examples.get(word, []))
+            message = f"{counts[word]} of {result.ledger.accepted} {word}{': ' if shown else ''}{shown}"
+            ElementTree.SubElement(case, kind, message=visible(message), type=word)
     _count(suite)
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from smtpbench.conformance.result import CaseResult
 from smtpbench.load.result import Finding
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, digest, text
+from smtpbench.report import capacity, delivery, digest, text
 from smtpbench.report.model import Result, Run
 
 
@@ -44,5 +44,10 @@ def _environment() -> Environment:
         "number": text.number,
         "wire_block": _wire_block,
     }
-    environment.globals |= {"capacity": capacity, "digest": digest, "measured": measured}
+    environment.globals |= {
+        "capacity": capacity,
+        "delivery": delivery,
+        "digest": digest,
+        "measured": measured,
+    }
     return environment

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import ConformanceResult, TargetInfo
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult
 
 SCHEMA = "smtpbench.certify/1"
 
-Result = ConformanceResult | LoadResult | CapacityResult
+Result = ConformanceResult | LoadResult | QueueResult | CapacityResult
 
 
 class Run(BaseModel):
@@ -31,6 +32,11 @@ class Run(BaseModel):
         if isinstance(result, ConformanceResult):
             return cls(conformance=result)
         return cls(capacity=result) if isinstance(result, CapacityResult) else cls(load=result)
+
+    @property
+    def queue(self) -> QueueResult | None:
+        """The load as a queue run, if its messages were followed."""
+        return self.load if isinstance(self.load, QueueResult) else None
 
     @property
     def halves(self) -> tuple[Result, ...]:

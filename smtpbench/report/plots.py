@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
@@ -28,11 +28,19 @@ def latency_plot(result: LoadResult) -> str:
 
     Raises UsageError if a histogram cannot be decoded.
     """
-    curves = [(name, _decode(name, stats)) for name, stats in _spectrum_series(result)]
+    return spectrum_plot(list(_spectrum_series(result)), "latency")
+
+
+def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
+    """The curves of these series, in that order. "" without any.
+
+    Raises UsageError if a histogram cannot be decoded.
+    """
+    curves = [(name, _decode(name, stats)) for name, stats in series]
     if not curves:
         return ""
     deepest = max(histogram.get_total_count() for _, histogram in curves)
-    with drawing("latency", 12, 4.3) as figure:
+    with drawing(salt, 12, 4.3) as figure:
         axes = figure.add_subplot()
         for (name, histogram), color in zip(curves, SERIES, strict=False):
             axes.plot(*_spectrum(histogram), color=color, label=name)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from smtpbench.campaign import result as queue_result
+from smtpbench.campaign.queue import recover
 from smtpbench.conformance import result as conformance
 from smtpbench.errors import UsageError
 from smtpbench.load import capacity_result as capacity
@@ -16,23 +18,31 @@ from smtpbench.report.model import Result, Run
 
 CONFORMANCE_FILE = "conformance.json"
 LOAD_FILE = "load.json"
+QUEUE_FILE = "queue.json"
 CAPACITY_FILE = "capacity.json"
+LEDGER_FOLDER = "ledger"
 
-_FILES = (CONFORMANCE_FILE, LOAD_FILE, CAPACITY_FILE)
+_FILES = (CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE, CAPACITY_FILE)
 
 _MODELS: dict[str, type[Result | Run]] = {
     conformance.SCHEMA: conformance.ConformanceResult,
     load.SCHEMA: load.LoadResult,
+    queue_result.SCHEMA: queue_result.QueueResult,
     capacity.SCHEMA: capacity.CapacityResult,
     model.SCHEMA: Run,
 }
 
 
 def read_run(path: Path) -> Run:
-    """The run that a folder or a JSON file holds. Raises UsageError that names the file and what is wrong."""
+    """The run that a folder or a JSON file holds. Raises UsageError that names the file and what is wrong.
+
+    A folder with a ledger and no result is that of a run that was killed: the ledger tells what is known.
+    """
     if not path.is_dir():
         return _read_file(path)
     files = [file for name in _FILES if (file := path / name).is_file()]
+    if not files and (path / LEDGER_FOLDER).is_dir():
+        return Run.of(recover(path / LEDGER_FOLDER))
     if not files:
         raise UsageError(f"{path}: none of {', '.join(_FILES)} is in this folder")
     halves = [_read_file(file) for file in files]

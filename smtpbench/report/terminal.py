@@ -11,11 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, digest
+from smtpbench.report import capacity, delivery, digest
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Result, Run
@@ -42,6 +43,8 @@ def render_terminal(result: Result | Run) -> RenderableType:
     parts: list[RenderableType] = []
     if run.conformance:
         parts += _conformance(run.conformance)
+    if run.queue:
+        parts += ([Text()] if parts else []) + _queue(run.queue, run.target.name)
     if run.load:
         parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
     if run.capacity:
@@ -111,6 +114,28 @@ def _finding(case: CaseResult) -> list[RenderableType]:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _queue(result: QueueResult, name: str) -> list[RenderableType]:
+    counts = result.ledger.model_dump()
+    line = Text()
+    for word, shown in delivery.LEDGER.items():
+        bad = word in result.ledger.wrong
+        line.append(f"{number(counts[word])} {shown}   ", _TONES["bad"] if bad else "")
+    line.rstrip()
+    parts: list[RenderableType] = [_heading("Delivery", name, delivery.conclude_delivery(result)), line]
+    parts += [Text(visible(sentence)) for sentence in delivery.sentences(result)]
+    for word, identifiers in delivery.examples(result):
+        parts.append(Text(f"  {word}: {visible(identifiers)}", "dim"))
+    if rows := delivery.latencies(result):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("time to delivery")
+        for heading in ("copies", "p50", "p90", "p99", "p99.9", "max"):
+            table.add_column(heading, justify="right")
+        for row, values in rows:
+            table.add_row(row, *values)
+        parts += [Text(), table]
+    return parts
 
 
 def _load(result: LoadResult, name: str) -> list[RenderableType]:

@@ -11,7 +11,7 @@ from smtpbench.report.json import render_json
 from smtpbench.report.junit import render_junit
 from smtpbench.report.markdown import render_markdown
 from smtpbench.report.model import Result, Run
-from smtpbench.report.read import CAPACITY_FILE, CONFORMANCE_FILE, LOAD_FILE
+from smtpbench.report.read import CAPACITY_FILE, CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE
 from smtpbench.report.terminal import render_summary_text
 
 
@@ -27,9 +27,9 @@ def write_outputs(
 ) -> list[Path]:
     """Write `result` to every file named, and return the paths in the order written.
 
-    `out` is a run folder: ``conformance.json``, ``load.json`` and ``capacity.json`` (those there are),
-    ``junit.xml``, ``report.html``, ``report.md`` and ``summary.txt``. `strict` makes `non-strict` a failure
-    in the JUnit file. Raises UsageError if a file cannot be written.
+    `out` is a run folder: ``conformance.json``, ``load.json`` or ``queue.json``, and ``capacity.json`` (those
+    there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``. `strict` makes `non-strict` a
+    failure in the JUnit file. Raises UsageError if a file cannot be written.
     """
     run = Run.of(result)
     files: list[tuple[Path | None, str]] = []
@@ -47,7 +47,7 @@ def _folder(run: Run, out: Path, *, strict: bool) -> list[tuple[Path | None, str
     if run.conformance:
         files.append((out / CONFORMANCE_FILE, render_json(run.conformance)))
     if run.load:
-        files.append((out / LOAD_FILE, render_json(run.load)))
+        files.append((out / (QUEUE_FILE if run.queue else LOAD_FILE), render_json(run.load)))
     if run.capacity:
         files.append((out / CAPACITY_FILE, render_json(run.capacity)))
     return [

@@ -35,7 +35,7 @@ def test_a_constant_delay():
     assert result.ledger.accepted == result.ledger.delivered == 2000
     assert result.in_queue.p50_ms == result.in_queue.max_ms == pytest.approx(50, rel=0.001)
     assert result.end_to_end.p99_ms == pytest.approx(52, rel=0.001)
-    assert [point.depth for point in result.queue_depth[1:20]] == [5] * 19  # Little: 100/s for 50 ms
+    assert [point.depth for point in result.queue_depth[1:80]] == [5] * 79  # Little: 100/s for 50 ms
     assert result.load_s == pytest.approx(20, abs=0.02)
     assert result.drain_s == 0.05
     assert (result.growth, result.sustainable_at_least) == ("sustained", True)

@@ -88,7 +88,9 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_run(tmp_path / "none.json")
-    with pytest.raises(UsageError, match=r"none of conformance\.json, load\.json, capacity\.json"):
+    with pytest.raises(
+        UsageError, match=r"none of conformance\.json, load\.json, queue\.json, capacity\.json"
+    ):
         read_run(tmp_path)
 
 

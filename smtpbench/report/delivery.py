@@ -1,0 +1,124 @@
+"""What every form of a report says about a queue run: its conclusion, the ledger, what was measured."""
+
+from __future__ import annotations
+
+from smtpbench.campaign.result import Estimate, QueueResult
+from smtpbench.report.conclusion import Conclusion
+from smtpbench.report.text import milliseconds, number, seconds
+
+LEDGER = {
+    "accepted": "accepted",
+    "delivered": "delivered",
+    "bounced": "bounced",
+    "lost": "lost",
+    "pending": "pending",
+    "duplicated": "duplicated",
+    "corrupted": "corrupted",
+}
+MEANINGS = {
+    "transformed": "arrived in another transfer encoding, with the same content",
+    "reordered": "arrived after a message that their session sent later; SMTP promises no order",
+    "delivered_and_bounced": "arrived, and were reported as failed too",
+    "unknown": "were sent and never answered, so they are not counted as accepted",
+    "unknown_delivered": "of these arrived",
+    "unknown_duplicated": "of these arrived more than once",
+    "refused_delivered": "were refused after their content, and arrived all the same",
+    "delayed_notices": "reports of a delay came",
+    "unstrict_notices": "reports were not in the form of RFC 3464",
+    "foreign": "other messages were seen where we looked",
+}
+"""What else the ledger counts, as the rest of a sentence that begins with the number."""
+
+
+def conclude_delivery(result: QueueResult) -> Conclusion:
+    """The answer in a line."""
+    ledger = result.ledger
+    count = f"{number(ledger.accepted)} accepted"
+    if wrong := ledger.wrong:
+        return Conclusion(
+            "bad", f"{', '.join(f'{number(n)} {word}' for word, n in wrong.items())} of {count}"
+        )
+    if not ledger.accepted:
+        return Conclusion("warn", "Inconclusive: no message was accepted")
+    if ledger.pending:
+        why = "the run was cut short" if result.interrupted else "they may still arrive"
+        return Conclusion("warn", f"Inconclusive: {number(ledger.pending)} of {count} are pending: {why}")
+    if ledger.bounced:
+        return Conclusion(
+            "warn", f"{count}: {number(ledger.bounced)} bounced, the rest delivered once and whole"
+        )
+    return Conclusion("good", f"{count}, each delivered once and whole")
+
+
+def sentences(result: QueueResult) -> list[str]:
+    """What was measured, a sentence each."""
+    said = [f"Followed to {result.observer}."] if result.observer else []
+    if not result.exact_times and result.observer:
+        said.append("Times of arrival are those of the looks that found the messages.")
+    said += [_rates(result)] if result.accept_rate and result.delivery_rate else []
+    said.append(_sustainable(result))
+    if result.drain_s is not None:
+        said.append(f"The queue was empty {seconds(result.drain_s)} after the last message was accepted.")
+    elif result.ledger.lost:
+        said.append(f"What is lost had not arrived when nothing had come for {seconds(result.settle_s)}.")
+    if result.fairness is not None:
+        said.append(
+            f"Fairness between domains (Jain's index, 1 is equal): {result.fairness:.3f}, "
+            "of what had arrived when the load ended."
+        )
+    counts = result.ledger.model_dump()
+    said += [f"{number(counts[word])} {words}." for word, words in MEANINGS.items() if counts[word]]
+    return said
+
+
+def _rates(result: QueueResult) -> str:
+    accepted, delivered = result.accept_rate, result.delivery_rate
+    assert accepted is not None
+    assert delivered is not None
+    return f"Under load {_estimate(accepted)} messages/s were accepted and {_estimate(delivered)} delivered."
+
+
+def _sustainable(result: QueueResult) -> str:
+    slope = f" ({_estimate(result.depth_slope)} messages/s)" if result.depth_slope else ""
+    if result.growth == "growing" and result.sustainable:
+        return f"The queue grew{slope}: {_estimate(result.sustainable)} messages/s are sustainable, no more."
+    if result.growth == "sustained" and result.sustainable:
+        return (
+            f"The queue did not grow{slope}: at least {number(result.sustainable.per_s)} "
+            "messages/s are sustainable."
+        )
+    return f"Whether the queue grew cannot be told{slope}: the run is too short or too uneven."
+
+
+def _estimate(estimate: Estimate) -> str:
+    reach = max(estimate.high - estimate.per_s, estimate.per_s - estimate.low)
+    return f"{number(round(estimate.per_s, 1))} ± {number(round(reach, 1))}"
+
+
+def latencies(result: QueueResult) -> list[tuple[str, list[str]]]:
+    """A row for each latency that was measured: count, p50, p90, p99, p99.9, max."""
+    found = (("end to end", result.end_to_end), ("in the queue", result.in_queue))
+    return [
+        (
+            name,
+            [
+                number(stats.count),
+                *(
+                    milliseconds(value)
+                    for value in (stats.p50_ms, stats.p90_ms, stats.p99_ms, stats.p999_ms, stats.max_ms)
+                ),
+            ],
+        )
+        for name, stats in found
+        if stats.count
+    ]
+
+
+def examples(result: QueueResult) -> list[tuple[str, str]]:
+    """For each thing that went wrong, the identifiers of a few messages."""
+    shown = (*result.ledger.wrong, "refused_delivered", "delivered_and_bounced", "bounced")
+    return [
+        (word.replace("_", " "), ", ".join(result.examples[word]))
+        for word in shown
+        if result.examples.get(word)
+    ]

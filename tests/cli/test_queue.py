@@ -1,0 +1,100 @@
+"""``smtpbench queue``: its exit codes, its run folder, and what is left of it after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from smtpbench.campaign.result import LedgerCounts, QueueResult
+from smtpbench.cli.queue import queue_exit_code
+from smtpbench.load.result import ThresholdResult, Totals
+from smtpbench.report import read_run
+
+WAIT = 120.0
+BROKEN = ThresholdResult(expression="body.p99 < 1ms", value=2.0, met=False)
+ACCEPTED = Totals(accepted=9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, 0),
+        ({"ledger": LedgerCounts(accepted=9, delivered=8, bounced=1)}, 0),
+        ({"ledger": LedgerCounts(accepted=9, delivered=9, reordered=3, transformed=2)}, 0),
+        ({"ledger": LedgerCounts(accepted=9, delivered=8, lost=1)}, 1),
+        ({"ledger": LedgerCounts(accepted=9, delivered=9, duplicated=1), "valid": False}, 1),
+        ({"ledger": LedgerCounts(accepted=9, delivered=9, corrupted=1)}, 1),
+        ({"ledger": LedgerCounts(accepted=9, delivered=8, pending=1), "closed": False}, 3),
+        ({"valid": False}, 3),
+        ({"closed": False, "interrupted": True}, 3),
+        ({"thresholds": [BROKEN]}, 1),
+        ({"totals": Totals(dropped=3), "ledger": LedgerCounts()}, 3),
+    ],
+)
+def test_exit_codes(fields: dict[str, object], code: int) -> None:
+    good = {"closed": True, "totals": ACCEPTED, "ledger": LedgerCounts(accepted=9, delivered=9)}
+    assert queue_exit_code(QueueResult(**{**good, **fields})) == code
+
+
+def test_a_run_on_the_embedded_target(smtpbench: Callable[..., Result], tmp_path: Path) -> None:
+    done = smtpbench("queue", "--messages", "40", "--users", "2", "--out", str(tmp_path / "run"))
+    assert done.exit_code == 0, done.output
+    assert "40 accepted, each delivered once and whole" in done.output
+    written = json.loads((tmp_path / "run" / "queue.json").read_text())
+    assert written["schema"] == "smtpbench.queue/1"
+    words = ("accepted", "delivered", "lost", "duplicated", "corrupted", "bounced", "pending")
+    assert [written["ledger"][word] for word in words] == [40, 40, 0, 0, 0, 0, 0]
+    assert written["end_to_end"]["count"] == 40
+    assert written["queue_depth"][-1]["depth"] == 0
+    assert {"drain_s", "sustainable_per_s"} <= written.keys()
+    again = smtpbench("report", str(tmp_path / "run"))
+    assert "40 accepted, each delivered once and whole" in again.output
+    assert (tmp_path / "run" / "ledger" / "ledger.sqlite").exists()
+
+
+def test_a_folder_of_another_run_is_refused(smtpbench: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "ledger.sqlite").touch()
+    done = smtpbench("queue", "--messages", "1", "--out", str(tmp_path))
+    assert done.exit_code == 2
+    assert "the ledger of another run is in there" in done.output
+
+
+def test_a_target_that_says_nothing_of_its_mailboxes(
+    smtpbench: Callable[..., Result], tmp_path: Path
+) -> None:
+    done = smtpbench("queue", "smtp://127.0.0.1:1", "--messages", "1")
+    assert done.exit_code in (2, 3)  # not observed, or not there
+    assert len(done.output.strip().splitlines()) == 1
+
+
+def test_after_a_kill_nothing_that_was_acknowledged_is_missing(tmp_path: Path) -> None:
+    """What was on the screen when the command was killed is in the report of what it left."""
+    command = [sys.executable, "-m", "smtpbench", "queue", "--rate", "100", "--run-time", "60s"]
+    with subprocess.Popen(
+        [*command, "--out", tmp_path / "run"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        shown: list[int] = []
+        while len(shown) < 4:
+            line = process.stderr.readline().decode()
+            assert line, "the command has ended by itself"
+            if found := re.search(r"([\d,]+) accepted", line):
+                shown.append(int(found[1].replace(",", "")))
+        process.send_signal(signal.SIGKILL)
+        process.wait(WAIT)
+    assert not (tmp_path / "run" / "queue.json").exists()
+    queue = read_run(tmp_path / "run").queue
+    assert queue is not None
+    assert queue.interrupted
+    assert queue.ledger.accepted >= shown[-1] > 0
+    assert queue.ledger.accepted == queue.ledger.delivered + queue.ledger.pending
+    assert queue.ledger.delivered > 0
+    assert queue.ledger.wrong == {}
