@@ -27,6 +27,8 @@ from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli.load import (
     ArrivalsOpt,
     ChunkingOpt,
+    ContentOpt,
+    CorpusOpt,
     IdleOpt,
     MaxSessionsOpt,
     MessagesOpt,
@@ -38,8 +40,8 @@ from smtpbench.cli.load import (
     ScenarioOpt,
     SeedOpt,
     SizeOpt,
+    ThinkTimeOpt,
     ThresholdOpt,
-    TlsMode,
     TlsOpt,
     UsersOpt,
     interruptible,
@@ -93,8 +95,11 @@ def queue(
     chunking: ChunkingOpt = None,
     messages_per_session: PerSessionOpt = None,
     message_size: SizeOpt = None,
+    content: ContentOpt = None,
+    corpus: CorpusOpt = None,
     recipients: RecipientsOpt = None,
     idle: IdleOpt = None,
+    think_time: ThinkTimeOpt = None,
     tls: TlsOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     processes: LocalProcessesOpt = 1,
@@ -121,8 +126,9 @@ def queue(
     fields = workload_fields(
         scenario, run_time, users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
         messages=messages, pipelining=pipelining, chunking=chunking,
-        messages_per_session=messages_per_session, message_size=message_size, recipients=recipients,
-        idle=idle, tls=tls and TlsMode(tls).value, recipient=options.recipient, sender=options.sender,
+        messages_per_session=messages_per_session, message_size=message_size, content=content, corpus=corpus,
+        recipients=recipients, idle=idle, think_time=think_time, tls=tls and tls.value,
+        recipient=options.recipient, sender=options.sender,
     )  # fmt: skip
     if follow is None and options.observe is not None:
         follow = Follow.MAILBOX
@@ -158,7 +164,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def queue_exit_code(result: QueueResult) -> int:
     """What a run means. A message that was lost is a finding even where the measurement is not valid."""
-    if result.ledger.wrong:
+    if result.ledger.wrong or result.broken_rules:
         return EXIT_FINDINGS
     if not result.valid or not result.closed or result.ledger.pending:
         return EXIT_INCONCLUSIVE
