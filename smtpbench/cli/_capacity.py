@@ -50,6 +50,7 @@ StartOpt = Annotated[
     float | None, _option("Where to start (a quarter of what closed trials reached).", "PER_SECOND")
 ]
 MaximumOpt = Annotated[float | None, _option("No trial above this rate.", "PER_SECOND")]
+RequireOpt = Annotated[float | None, _option("Exit code 1 if it does not hold this rate.", "PER_SECOND")]
 TrialTimeOpt = Annotated[str, _option(f"Measured time of a trial ({_DEFAULT.trial_s:g}s).", "TIME")]
 PrecisionOpt = Annotated[
     str, _option("Half the width of the interval to search for, such as 10%.", "PERCENT")
@@ -68,6 +69,7 @@ class CapacityOptions:
     find_capacity: bool = False
     start_rate: float | None = None
     max_rate: float | None = None
+    require_rate: float | None = None
     trial_time: str = "10s"
     precision: str = "10%"
     max_users: int = 64
@@ -78,7 +80,8 @@ class CapacityOptions:
 option_group(
     CapacityOptions,
     {
-        "find_capacity": FindOpt, "start_rate": StartOpt, "max_rate": MaximumOpt, "trial_time": TrialTimeOpt,
+        "find_capacity": FindOpt, "start_rate": StartOpt, "max_rate": MaximumOpt,
+        "require_rate": RequireOpt, "trial_time": TrialTimeOpt,
         "precision": PrecisionOpt, "max_users": MaxUsersOpt, "budget": BudgetOpt, "recovery": RecoveryOpt,
     },
 )  # fmt: skip
@@ -109,7 +112,8 @@ def prepare_search(
     standard = [parse_threshold(text) for text in DEFAULT_THRESHOLDS]
     dropped = {*_NOT_WITH, "trace"} | ({"arrivals"} if is_trace(fields.get("arrivals", "poisson")) else set())
     own = {name: value for name, value in fields.items() if name not in dropped}
-    return PreparedSearch(own, settings_of(options, warm_up), thresholds or standard)
+    settings = settings_of(options, warm_up)
+    return PreparedSearch(own, settings, thresholds or standard, options.require_rate)
 
 
 def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
@@ -124,7 +128,7 @@ def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
             f"--precision {options.precision!r}: expected such as 10%, "
             f"from {MOST_PRECISE:.1%} to {LEAST_PRECISE:.0%}"
         )
-    for name in ("start_rate", "max_rate"):
+    for name in ("start_rate", "max_rate", "require_rate"):
         value = getattr(options, name)
         if value is not None and not 0 < value <= _DEFAULT.maximum:
             raise UsageError(f"--{name.replace('_', '-')} {value:g}: expected more than 0, at most 1,000,000")
@@ -154,6 +158,7 @@ class PreparedSearch:
     fields: Mapping[str, Any]
     settings: Settings
     thresholds: Sequence[Threshold]
+    required: float | None = None
 
     @property
     def busiest(self) -> dict[str, Any]:
@@ -175,17 +180,20 @@ class PreparedSearch:
                 )
 
             one_user = make_workload(**{**self.fields, "users": 1})
-            return CapacityRun(
+            found = CapacityRun(
                 run=trial, recover=Recovery(target, one_user, self.settings.recovery_s).wait,
                 thresholds=self.thresholds, settings=self.settings, keep=_keeper(outputs.out), tell=tell,
             ).search()  # fmt: skip
+        found.required_per_s = self.required
+        return found
 
 
 def capacity_exit_code(result: CapacityResult) -> int:
-    """0: the answer is known; 1: not even the lowest rate holds; 3: the search could not settle it."""
-    if result.end is End.BELOW:
+    """0: the answer is known; 1: it is not what is required; 3: the search could not settle it."""
+    if result.end is End.BELOW or result.meets is False:
         return EXIT_FINDINGS
-    return EXIT_OK if result.end in (End.FOUND, End.MAXIMUM) else EXIT_INCONCLUSIVE
+    known = result.end in (End.FOUND, End.MAXIMUM) or result.meets
+    return EXIT_OK if known else EXIT_INCONCLUSIVE
 
 
 def _keeper(out: Path | None) -> Callable[[Trial, LoadResult], str | None]:

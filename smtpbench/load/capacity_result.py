@@ -106,9 +106,20 @@ class CapacityResult(_Model):
     end: End = End.UNKNOWN
     reason: str = ""
     interrupted: bool = False
+    required_per_s: float | None = None  # what the user asked the target to hold
     capacity: Capacity = Capacity()
     knee: KneeResult | None = None
     usl: UslResult | None = None
     trials: list[Trial] = []
     preflight: list[Notice] = []
     notes: list[str] = []
+
+    @property
+    def meets(self) -> bool | None:
+        """Whether the target holds what is required; None if nothing is, or if the trials do not tell."""
+        confirmed = self.capacity.rate_per_s if self.end in (End.FOUND, End.MAXIMUM, End.AT_LEAST) else None
+        if self.required_per_s is None:
+            return None
+        if confirmed is not None and confirmed >= self.required_per_s:
+            return True
+        return False if self.end in (End.FOUND, End.MAXIMUM, End.BELOW) else None

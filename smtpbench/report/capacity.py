@@ -11,7 +11,21 @@ MARKS = {Verdict.HELD: "✓", Verdict.FAILED: "✗", Verdict.INVALID: "–"}
 
 
 def conclude_capacity(result: CapacityResult) -> Conclusion:
-    """The answer in a line."""
+    """The answer in a line, and what it means for what is required."""
+    answer = _answer(result)
+    if result.required_per_s is None:
+        return answer
+    required = number(result.required_per_s)
+    if result.meets is None:
+        return Conclusion(
+            "warn", f"{answer.text}; that does not tell whether it holds the {required} required"
+        )
+    if not result.meets:
+        return Conclusion("bad", f"{answer.text}; required are {required}")
+    return Conclusion("good", f"{answer.text}; required are {required}")
+
+
+def _answer(result: CapacityResult) -> Conclusion:
     found = result.capacity
     rate = number(found.rate_per_s or 0)
     because = f": {result.reason}" if result.reason else ""

@@ -133,7 +133,8 @@ def _capacity(root: ElementTree.Element, result: CapacityResult) -> None:
     case.set("time", f"{result.duration_s:.3f}")
     figures = result.capacity.model_dump(exclude_none=True) | {"end": result.end.value}
     _properties(case, {name: str(value) for name, value in figures.items()})
-    kind = {End.BELOW: "failure", End.FOUND: "", End.MAXIMUM: ""}.get(result.end, "error")
+    known = result.end in (End.FOUND, End.MAXIMUM) or result.meets
+    kind = "failure" if result.end is End.BELOW or result.meets is False else "" if known else "error"
     if kind:
         text = conclude_capacity(result).text
         ElementTree.SubElement(case, kind, message=visible(text), type=result.end.value)

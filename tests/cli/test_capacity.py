@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 from smtpbench.cli._capacity import capacity_exit_code, trial_line
-from smtpbench.load.capacity_result import CapacityResult, Trial
+from smtpbench.load.capacity_result import Capacity, CapacityResult, Trial
 from smtpbench.load.search import End, Step, Verdict
 from tests.load.sinks import sinking
 
@@ -64,6 +64,19 @@ def test_options_that_make_no_sense_are_found_before_anything_runs(
 )
 def test_exit_codes(end: End, code: int) -> None:
     assert capacity_exit_code(CapacityResult(end=end)) == code
+
+
+@pytest.mark.parametrize(
+    ("end", "required", "code"),
+    [
+        (End.FOUND, 560, 0), (End.FOUND, 561, 1), (End.MAXIMUM, 560, 0), (End.AT_LEAST, 560, 0),
+        (End.AT_LEAST, 600, 3), (End.UNFINISHED, 100, 3), (End.BELOW, 1, 1),
+    ],
+)  # fmt: skip
+def test_a_rate_that_is_required(end: End, required: float, code: int) -> None:
+    rate = None if end is End.BELOW else 560.0
+    result = CapacityResult(end=end, required_per_s=required, capacity=Capacity(rate_per_s=rate))
+    assert capacity_exit_code(result) == code
 
 
 def test_a_trial_is_one_line_whatever_the_server_said() -> None:

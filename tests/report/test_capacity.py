@@ -63,6 +63,12 @@ def test_what_a_server_said_is_escaped_everywhere() -> None:
         ({"end": End.BELOW, "reason": "not even 0.5/s held"}, "bad", "No rate holds: not even 0.5/s held"),
         ({"end": End.UNFINISHED, "reason": "interrupted"}, "warn",
          "Not settled: interrupted; 560 messages/s held, edge 598/s (95% interval 571 to 630)"),
+        ({"required_per_s": 600}, "bad",
+         "Holds 560 messages/s, edge 598/s (95% interval 571 to 630); required are 600"),
+        ({"required_per_s": 500}, "good",
+         "Holds 560 messages/s, edge 598/s (95% interval 571 to 630); required are 500"),
+        ({"end": End.AT_LEAST, "reason": "why", "required_per_s": 600}, "warn",
+         "Holds at least 560 messages/s: why; that does not tell whether it holds the 600 required"),
         ({"end": End.UNKNOWN, "capacity": Capacity()}, "warn",
          "Inconclusive: no trial says anything about the target"),
     ],
@@ -96,6 +102,13 @@ def test_junit(end: End, child: str | None) -> None:
     [case] = root.iter("testcase")
     assert [one.tag for one in case if one.tag != "properties"] == ([child] if child else [])
     assert case.find("properties/property[@name='rate_per_s']").attrib["value"] == "560.0"
+
+
+def test_junit_fails_if_what_is_required_does_not_hold() -> None:
+    root = ElementTree.fromstring(render_junit(FOUND.model_copy(update={"required_per_s": 600})))
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert failure.attrib["message"].endswith("required are 600")
 
 
 def test_a_folder_is_read_back(tmp_path: Path) -> None:
