@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from smtpbench.cli._common import Outputs, option_group
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -17,7 +18,7 @@ from smtpbench.load.capacity import CapacityRun, Settings
 from smtpbench.load.capacity_result import CapacityResult, Trial
 from smtpbench.load.recovery import Recovery
 from smtpbench.load.result import LoadResult
-from smtpbench.load.run import Progress, run_load
+from smtpbench.load.run import run_load
 from smtpbench.load.search import End
 from smtpbench.load.thresholds import Threshold, parse_threshold
 from smtpbench.load.trial import DEFAULT_THRESHOLDS
@@ -170,19 +171,20 @@ class PreparedSearch:
         self, target: Target, *, scenario: Path | None, processes: int, outputs: Outputs
     ) -> CapacityResult:
         """The capacity of `target`; each trial is shown on standard error."""
-        with _progress(quiet=outputs.quiet) as (tell, show):
+        with _progress(quiet=outputs.quiet) as status:
 
             def trial(load: Mapping[str, Any]) -> LoadResult:
                 unfit = _OF_USERS if "rate" in load else frozenset[str]()
                 fields = {name: value for name, value in self.fields.items() if name not in unfit}
                 return run_load(
-                    target, {**fields, **load}, progress=show, scenario=scenario, processes=processes
+                    target, {**fields, **load}, progress=status.show, scenario=scenario, processes=processes
                 )
 
             one_user = make_workload(**{**self.fields, "users": 1})
             found = CapacityRun(
                 run=trial, recover=Recovery(target, one_user, self.settings.recovery_s).wait,
-                thresholds=self.thresholds, settings=self.settings, keep=_keeper(outputs.out), tell=tell,
+                thresholds=self.thresholds, settings=self.settings, keep=_keeper(outputs.out),
+                begin=status.begin, tell=status.tell,
             ).search()  # fmt: skip
         found.required_per_s = self.required
         return found
@@ -210,28 +212,46 @@ def _keeper(out: Path | None) -> Callable[[Trial, LoadResult], str | None]:
     return keep
 
 
+class _Status:
+    """A line for each trial on standard error, and on a terminal what goes on in the present one."""
+
+    def __init__(self, console: Console, status: Status | None) -> None:
+        self._console, self._status = console, status
+        self._trial = ""
+
+    def begin(self, step: str, rate: float | None, users: int | None) -> None:
+        """A trial is about to be made, once the target has recovered from the last."""
+        self._trial = f"{step} {_load(rate, users)}"
+        if self._status is not None:
+            self._status.update(f"{self._trial}  the target recovers")
+
+    def tell(self, trial: Trial) -> None:
+        """A trial was made."""
+        self._console.print(trial_line(trial), markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, figures: Mapping[str, Any]) -> None:
+        """A second of the trial has passed."""
+        if self._status is not None:
+            self._status.update(
+                f"{self._trial}  {figures['t_s']:.0f} s  {number(figures['accepted_last_s'])}/s accepted  "
+                f"{number(figures['failed'])} failed  p99 {milliseconds(figures['p99_ms'])}"
+            )
+
+
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[tuple[Callable[[Trial], None], Progress]]:
-    """A line for each trial, and on a terminal what goes on in the present one, on standard error."""
+def _progress(*, quiet: bool) -> Iterator[_Status]:
     console = Console(stderr=True, quiet=quiet)
     with console.status("", spinner="dots") if console.is_terminal else nullcontext() as status:
+        yield _Status(console, status)
 
-        def tell(trial: Trial) -> None:
-            console.print(trial_line(trial), markup=False, highlight=False, soft_wrap=True)
 
-        def show(figures: Mapping[str, Any]) -> None:
-            if status is not None:
-                status.update(
-                    f"{figures['t_s']:.0f} s  {number(figures['accepted_last_s'])}/s accepted  "
-                    f"{number(figures['failed'])} failed  p99 {milliseconds(figures['p99_ms'])}"
-                )
-
-        yield tell, show
+def _load(rate: float | None, users: int | None) -> str:
+    return f"{number(users)} users" if users is not None else f"{number(rate or 0)}/s"
 
 
 def trial_line(trial: Trial) -> str:
     """A trial in a line of plain text."""
-    load = f"{number(trial.users)} users" if trial.users is not None else f"{number(trial.rate or 0)}/s"
+    load = _load(trial.rate, trial.users)
     latency = trial.p99_ms if trial.users is not None else trial.intended_p99_ms
     line = (
         f"trial {trial.number:>2}  {trial.step:<11}  {load:>10}  {trial.verdict:<7}  "

@@ -34,6 +34,7 @@ RunTrial = Callable[[Fields], LoadResult]
 Recover = Callable[[], tuple[float, bool]]
 Keep = Callable[[Trial, LoadResult], str | None]
 Tell = Callable[[Trial], None]
+Begin = Callable[[str, float | None, int | None], None]  # step, rate, users
 
 EDGE_METHOD = (
     "psychometric fit: logistic in the logarithm of the rate, posterior median and central interval over all "
@@ -79,6 +80,7 @@ class CapacityRun:
     thresholds: Sequence[Threshold]
     settings: Settings = field(default_factory=Settings)
     keep: Keep = lambda _trial, _result: None
+    begin: Begin = lambda _step, _rate, _users: None
     tell: Tell = lambda _trial: None
     clock: Callable[[], float] = time.monotonic
 
@@ -148,6 +150,7 @@ class CapacityRun:
         if self.clock() - self._begun + run_time + OVERHEAD_S > self.settings.budget_s:
             self._stop(f"the budget of {self.settings.budget_s:g} s was used up")
             return None
+        self.begin(step, rate, users)
         given = self._let_recover() if self._trials else 0.0
         load: dict[str, Any] = {"rate": rate} if users is None else {"users": users}
         result = self._run_twice({**load, "run_time": run_time, "warm_up": self.settings.warm_up_s})
