@@ -16,6 +16,7 @@ from smtpbench.load.recorder import (
     INTENDED,
     INTENDED_OF,
     LOOP_LAG,
+    OF_A_KIND,
     SCHEDULE_LAG,
     Batch,
     Counts,
@@ -23,6 +24,7 @@ from smtpbench.load.recorder import (
     histogram,
     percentile,
     phase_stats,
+    transactions_of,
 )
 from smtpbench.load.refusals import notes_on
 from smtpbench.load.result import (
@@ -33,6 +35,7 @@ from smtpbench.load.result import (
     AbnormalCounts,
     Generator,
     LoadResult,
+    OfAKind,
     PhaseStats,
     Rates,
     TimelinePoint,
@@ -89,7 +92,7 @@ class Collector:
         self._counts: dict[str, Counts] = {}
         self._totals: Counter[str] = Counter()
         self._replies: Counter[int] = Counter()
-        self._traffic: Counter[str] = Counter()
+        self._traffic: dict[str, Counter[str]] = {}
         self._abnormal: dict[str, dict[str, Any]] = {}
         self._refusals: dict[str, str] = {}
         self._findings = Findings()
@@ -110,7 +113,8 @@ class Collector:
             state.carried = state.pending
             self._totals["sessions"] += batch.counters["sessions"]  # they last beyond it
             state.counts["sessions"] += batch.counters["sessions"]
-            self._traffic.update(batch.traffic)
+            for name, counters in batch.traffic.items():
+                self._traffic.setdefault(name, Counter())["sessions"] += counters["sessions"]
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
@@ -122,7 +126,8 @@ class Collector:
         self._totals.update(batch.counters)
         state.counts.update(batch.counters)
         self._replies.update(batch.replies)
-        self._traffic.update(batch.traffic)
+        for name, counters in batch.traffic.items():
+            self._traffic.setdefault(name, Counter()).update(counters)
         self._refusals = batch.refusals | self._refusals
         for name, sparse in batch.series.items():
             counts = self._counts.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))
@@ -194,7 +199,7 @@ class Collector:
     def result(self) -> LoadResult:
         """The whole run. `target`, `workload`, `started` and `smtpbench` are left to the caller."""
         result = self._figures(lambda counts: phase_stats(histogram(counts)))
-        result.traffic = {name: self._traffic[name] for name in sorted(self._traffic)}
+        result.traffic = {name: self._of_kind(name) for name in sorted(self._traffic)}
         result.replies = {str(code): self._replies[code] for code in sorted(self._replies)}
         result.refusals = list(self._refusals.values())
         result.first_refusal = next(iter(result.refusals), "")
@@ -205,6 +210,13 @@ class Collector:
         result.invalid_reasons = self._audit(result)
         result.valid = not result.invalid_reasons
         return result
+
+    def _of_kind(self, name: str) -> OfAKind:
+        counts = self._counts.get(transactions_of(name))
+        return OfAKind(
+            **{what: self._traffic[name][what] for what in OF_A_KIND},
+            transaction=PhaseStats() if counts is None else phase_stats(histogram(counts)),
+        )
 
     def _figures(self, stats_of: Callable[[Counts], PhaseStats]) -> LoadResult:
         """What thresholds can be about."""

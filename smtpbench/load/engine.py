@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
@@ -79,7 +79,6 @@ class Engine:
         self._sessions = 0
         self._over = False
         self._beside = Beside(max_sessions)
-        self._traffic: Counter[str] = Counter()  # sessions by kind, since the last batch
 
     # --- control side: any thread ---
 
@@ -196,7 +195,6 @@ class Engine:
         batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
-        batch.traffic, self._traffic = dict(self._traffic), Counter()
         batch.abnormal = self._beside.take_counts()
         batch.under_way = sum(flow.under_way for flow in self._flows)
         batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
@@ -218,20 +216,19 @@ class Engine:
         The caller has counted it in `_opening`, in the step that decided to open it.
         """
         started, kind = clock(), self._next_kind()
+        recorder = self._rec.of_kind(kind.name)
         try:
             async with self._connecting:
                 flow, _, extensions = await open_flow(kind.door, self._rec, partial(self._new_flow, kind))
             if kind.needs:
                 await self._check(kind, flow, extensions)
         except SessionError as error:
-            self._charge(error, started)
+            self._charge(error, started, recorder)
             return False
         finally:
             self._opening -= 1
-        self._rec.counters["sessions"] += 1
+        recorder.counters["sessions"] += 1
         self._sessions += 1
-        if kind.name:
-            self._traffic[kind.name] += 1
         flow.left = 0 if user is not None and user.stopped else kind.messages()
         if user is not None:
             user.flow = flow
@@ -252,12 +249,13 @@ class Engine:
 
     def _new_flow(self, kind: Kind) -> Flow:
         timed, book = isinstance(self._supply, Backlog), self._book
+        recorder = self._rec.of_kind(kind.name)
         if kind.pause is None:
             make = Flow if book is None else journaled(Flow, book, lmtp=kind.script.lmtp)
-            flow = make(kind.script, self._rec, self._supply, timed_from_plan=timed)
+            flow = make(kind.script, recorder, self._supply, timed_from_plan=timed)
         else:
             paced = PacedFlow if book is None else journaled(PacedFlow, book, lmtp=kind.script.lmtp)
-            flow = paced(kind.script, self._rec, self._supply, kind.pause, timed_from_plan=timed)
+            flow = paced(kind.script, recorder, self._supply, kind.pause, timed_from_plan=timed)
         self._watch.meet(flow)
         self._flows.add(flow)
         return flow
@@ -279,20 +277,20 @@ class Engine:
         else:
             self._idle.append(flow)
 
-    def _charge(self, error: SessionError, started: int) -> None:
+    def _charge(self, error: SessionError, started: int, recorder: Recorder) -> None:
         """No session: the message that would have gone over it has failed, and began with the attempt."""
         self.last_error = str(error)
         due, now = self._supply.take(), clock()
         if not due:
             return
         if isinstance(error, Refused | NotOffered):
-            self._rec.note_refusal(str(error), str(getattr(error, "code", "")))
+            recorder.note_refusal(str(error), str(getattr(error, "code", "")))
             later = isinstance(error, Refused) and error.code // 100 == 4
             outcome = "rejected_4xx" if later else "rejected_5xx"
         else:
             outcome = "timeouts" if isinstance(error, DeadlineExceeded) else "dropped"
         since_due = now - due if isinstance(self._supply, Backlog) else None
-        self._rec.fail(outcome, now - max(started, due), since_due)
+        recorder.fail(outcome, now - max(started, due), since_due)
 
     async def _live(self, user: User) -> None:
         pause = BACKOFF_S[0]

@@ -89,7 +89,7 @@ class Batch:
     series: dict[str, Sparse] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     replies: dict[int, int] = field(default_factory=dict)
-    traffic: dict[str, int] = field(default_factory=dict)  # sessions by kind, if there are several
+    traffic: dict[str, dict[str, int]] = field(default_factory=dict)  # counters by kind, if there are several
     abnormal: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts by kind
     refusals: dict[str, str] = field(default_factory=dict)  # by reply code, the first of the whole run
     watched: dict[str, Any] = field(default_factory=dict)  # see smtpbench.load.watch
@@ -117,6 +117,13 @@ class Batch:
 _AS_THEY_ARE = tuple(name for name in Batch.__slots__ if name not in ("series", "replies"))
 
 COUNTERS = ("sessions", *OUTCOMES, "offered", MISSED)
+OF_A_KIND = ("sessions", *OUTCOMES)  # those of them that are counted for each kind of session
+_TRANSACTION = "transaction"
+
+
+def transactions_of(kind: str) -> str:
+    """The name of the series that has the transactions of one kind of session."""
+    return f"{_TRANSACTION} {kind}"
 
 
 class Recorder:
@@ -151,6 +158,20 @@ class Recorder:
             setattr(self, name, self._raw[name].append)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.refusals: dict[str, str] = {}
+        self._kinds: dict[str, Recorder] = {}
+
+    def of_kind(self, name: str) -> Recorder:
+        """What the sessions of one kind report to, where there are several: it has its own counters and its
+        own transactions, which are in the whole as well. All else is recorded here. "" is the whole."""
+        if not name:
+            return self
+        if name not in self._kinds:
+            kind = self._kinds[name] = Recorder()
+            kind._raw = {**self._raw, _TRANSACTION: kind._raw[_TRANSACTION]}
+            kind.reply, kind.refusals = self.reply, self.refusals
+            for series in SERIES:
+                setattr(kind, series, kind._raw[series].append)
+        return self._kinds[name]
 
     def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
         """A message failed as `outcome`, so long after it began and (open workloads) after it was due."""
@@ -177,12 +198,23 @@ class Recorder:
     def fold(self) -> None:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
         for name, raw in self._raw.items():
-            if raw:
-                counts = np.bincount(indices(_taken(raw)))
-                self._folded.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))[: len(counts)] += counts
+            self._fold(raw, name)
+        for name, kind in self._kinds.items():
+            self._fold(kind._raw[_TRANSACTION], _TRANSACTION, transactions_of(name))
         if self._codes:
             self._replies += np.bincount(np.frombuffer(self._codes, np.int16), minlength=1000)
             del self._codes[:]
+
+    def _fold(self, raw: array[int], *names: str) -> None:
+        if raw:
+            counts = np.bincount(indices(_taken(raw)))
+            for name in names:
+                self._folded.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))[: len(counts)] += counts
+
+    def take_counters(self) -> dict[str, int]:
+        """What was counted since the last call, all kinds together."""
+        counters, self.counters = self.counters, dict.fromkeys(COUNTERS, 0)
+        return counters
 
     def take_batch(self) -> Batch:
         """All since the last call, and begin anew."""
@@ -195,8 +227,14 @@ class Recorder:
         codes = np.flatnonzero(self._replies)
         replies = {int(code): int(self._replies[code]) for code in codes}
         self._replies[:] = 0
-        counters, self.counters = self.counters, dict.fromkeys(COUNTERS, 0)
-        return Batch(series=series, counters=counters, replies=replies, refusals=dict(self.refusals))
+        counters = self.take_counters()
+        kinds = {name: kind.take_counters() for name, kind in self._kinds.items()}
+        for of_one in kinds.values():
+            counters = {name: count + of_one[name] for name, count in counters.items()}
+        return Batch(
+            series=series, counters=counters, replies=replies, refusals=dict(self.refusals),
+            traffic={kind: {name: of_one[name] for name in OF_A_KIND} for kind, of_one in kinds.items()},
+        )  # fmt: skip
 
 
 def _taken(raw: array[int]) -> NDArray[np.int64]:

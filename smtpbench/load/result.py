@@ -161,6 +161,21 @@ class ThresholdResult(_Model):
     met: bool
 
 
+class OfAKind(_Model):
+    """The sessions and messages of one kind in a mix; all of them are in the figures of the whole as well.
+
+    `transaction` is from the actual start of the accepted ones.
+    """
+
+    sessions: int = 0
+    accepted: int = 0
+    rejected_4xx: int = 0
+    rejected_5xx: int = 0
+    dropped: int = 0
+    timeouts: int = 0
+    transaction: PhaseStats = PhaseStats()
+
+
 class AbnormalCounts(_Model):
     """What became of the abnormal sessions of one kind; none of it is in any other figure of the result.
 
@@ -222,7 +237,7 @@ class LoadResult(_Model):
     thresholds: list[ThresholdResult] = []
     preflight: list[Notice] = []  # what was noticed before the load
     notes: list[str] = []  # what was noticed in it, that a reader of the figures should know
-    traffic: dict[str, int] = {}  # sessions of each kind, if the workload is a mix
+    traffic: dict[str, OfAKind] = {}  # by kind of session, if the workload is a mix
     abnormal: dict[str, AbnormalCounts] = {}  # by kind, if the workload has abnormal traffic
     replies: dict[str, int] = {}
     first_refusal: str = ""  # the first reply that refused a message, as the server put it

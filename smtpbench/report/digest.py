@@ -11,7 +11,7 @@ from typing import Any
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.abnormal import COUNTS, DOES
 from smtpbench.load.capacity_result import CapacityResult
-from smtpbench.load.result import MISSED, OUTCOMES, PHASES, LoadResult, PhaseStats
+from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, LoadResult, OfAKind, PhaseStats
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.delivery import conclude_delivery
@@ -208,12 +208,31 @@ def plain_workload(result: LoadResult) -> dict[str, Any]:
     return {key: value for key, value in result.workload.items() if key not in ("traffic", "abnormal")}
 
 
-def mix(result: LoadResult) -> list[tuple[str, int, dict[str, Any]]]:
-    """Each kind of session in a mix: its name, how many sessions there were, and what was asked of it."""
+@dataclass(frozen=True)
+class KindRow:
+    """One kind of session in a mix: what became of its messages, and what was asked of it."""
+
+    name: str
+    seen: OfAKind
+    asked: dict[str, Any]
+
+    @property
+    def failed(self) -> int:
+        """Messages with any other outcome than accepted."""
+        return sum(int(getattr(self.seen, name)) for name in FAILURES)
+
+
+def mix(result: LoadResult) -> list[KindRow]:
+    """Each kind of session in a mix, in the order of the workload."""
     asked = {str(one["name"]): one for one in result.workload.get("traffic", [])}
+    names = [name for name in asked if name in result.traffic]
     return [
-        (name, count, {key: value for key, value in asked.get(name, {}).items() if key != "name"})
-        for name, count in result.traffic.items()
+        KindRow(
+            name,
+            result.traffic[name],
+            {key: value for key, value in asked.get(name, {}).items() if key != "name"},
+        )
+        for name in dict.fromkeys([*names, *result.traffic])
     ]
 
 

@@ -163,11 +163,17 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
 
 
 def _mix(result: LoadResult) -> list[RenderableType]:
-    """How many sessions of each kind there were, if the workload was a mix."""
+    """Each kind of session, if the workload was a mix."""
     if not result.traffic:
         return []
-    kinds = (f"{visible(name)}: {number(count)}" for name, count in result.traffic.items())
-    return [Text(), Text(f"sessions by kind: {', '.join(kinds)}")]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("kind of session")
+    for heading in ("sessions", "accepted", "failed", *_SIDE_BY_SIDE):
+        table.add_column(heading, justify="right")
+    for row in digest.mix(result):
+        counts = map(number, (row.seen.sessions, row.seen.accepted, row.failed))
+        table.add_row(visible(row.name), *counts, *_cells(row.seen.transaction))
+    return [Text(), table]
 
 
 def _abnormal(result: LoadResult) -> list[RenderableType]:

@@ -13,6 +13,7 @@ from smtpbench.load.engine import Engine, User
 from smtpbench.load.kinds import Mix, NotOffered
 from smtpbench.load.manner import Traffic
 from smtpbench.load.probe import probe
+from smtpbench.load.result import LoadResult
 from smtpbench.load.setup import make_engine, make_kinds
 from smtpbench.load.workload import Workload, make_workload
 from smtpbench.target import Credentials, Endpoint, Fixtures, Role, Target, from_url
@@ -35,6 +36,10 @@ def test_kinds_come_out_as_their_shares_say() -> None:
     assert Counter(again.draw() for _ in range(number)) == seen
 
 
+def sessions_of(result: LoadResult) -> dict[str, int]:
+    return {name: one.sessions for name, one in result.traffic.items()}
+
+
 async def test_a_mix_goes_through_each_door_in_its_manner(running: Running) -> None:
     async with running() as (mx, target), running(Script(ehlo=NO_PIPELINING)) as (other, there):
         both = target.model_copy(
@@ -47,14 +52,35 @@ async def test_a_mix_goes_through_each_door_in_its_manner(running: Running) -> N
                       "recipient": "other@example.net"}],
         )  # fmt: skip
     assert result.totals.accepted == 200
-    assert result.traffic == {"mx": mx.connections, "submission": other.connections}
-    assert sum(result.traffic.values()) == result.totals.sessions
+    assert sessions_of(result) == {"mx": mx.connections, "submission": other.connections}
+    assert sum(sessions_of(result).values()) == result.totals.sessions
+    kinds = result.traffic.values()
+    assert sum(one.accepted for one in kinds) == sum(one.transaction.count for one in kinds) == 200
+    assert result.phases["transaction"].count == 200
     assert 200 <= result.totals.sessions < 204  # one message each; at the end some find none left
     assert 130 < mx.connections < 170
     assert {len(content) for content in mx.contents} == {2048}
     assert {len(content) for content in other.contents} == {4096}
     rcpts = [line for line in other.commands if line.startswith(b"RCPT")]
     assert rcpts == [b"RCPT TO:<other@example.net>"] * (2 * other.connections)
+
+
+async def test_what_a_kind_met_is_told_of_it(running: Running) -> None:
+    async with running(Script(answers={"RCPT": b"450 later\r\n"})) as (_, target), running() as (_, there):
+        both = target.model_copy(
+            update={"endpoints": {Role.MX: target.main, Role.SUBMISSION: Endpoint(port=there.main.port)}}
+        )
+        result = await run(
+            both, users=2, messages=60, seed=3,
+            traffic=[{"endpoint": "mx"}, {"endpoint": "submission"}, {"name": "gone", "endpoint": "mx",
+                                                                      "smtputf8": True}],
+        )  # fmt: skip
+    busy, fine, gone = (result.traffic[name] for name in ("mx", "submission", "gone"))
+    assert busy.rejected_4xx == result.totals.rejected_4xx > 0
+    assert gone.rejected_5xx == result.totals.rejected_5xx > 0
+    assert gone.sessions == busy.accepted == busy.transaction.count == 0
+    assert fine.accepted == fine.transaction.count == result.totals.accepted > 0
+    assert result.totals.unaccounted == 0
 
 
 async def test_an_open_workload_draws_its_kinds_too(running: Running) -> None:

@@ -16,6 +16,7 @@ from smtpbench.load.result import (
     Finding,
     Invariants,
     LoadResult,
+    OfAKind,
     PhaseStats,
     ThresholdResult,
     Totals,
@@ -282,14 +283,18 @@ def stats_of(count: int, ms: float) -> PhaseStats:
 
 
 def test_abnormal_traffic_and_the_mix_are_in_every_form(load: LoadResult) -> None:
-    load.traffic = {"mx": 70, "submission": 31}
+    load.workload["traffic"] = [{"name": "submission", "auth": True}, {"name": "mx"}]
+    load.traffic = {
+        "mx": OfAKind(sessions=70, accepted=69, timeouts=1, transaction=stats_of(69, 1.5)),
+        "submission": OfAKind(sessions=31, accepted=31, transaction=stats_of(31, 4)),
+    }
     load.abnormal = {
         "idle-holder": AbnormalCounts(sent=9, rejected_4xx=4, unanswered=5, held_back=2),
         "unknown-recipient": AbnormalCounts(sent=12, rejected_5xx=12, first_refusal="550 <b>nobody</b>"),
     }
     page, markdown, summary = forms(load)
     for text in (page, markdown, summary):
-        assert "submission" in text
+        assert text.index("submission") < text.index("mx", text.index("submission"))
         assert "31" in text
         assert text.index("unknown-recipient") < text.index("idle-holder")  # as they are documented
         assert "in no other figure" in " ".join(text.split())
