@@ -21,6 +21,7 @@ COMMANDS = {
     "smuggling": "What looks like the end of data: in at a server, out of it, in at the next.",
     "certify": "Conformance, then load, in one folder with one verdict.",
     "report": "Render result files again: terminal, HTML, JUnit, Markdown.",
+    "sink": "The next hop we own: takes all mail, or misbehaves as a script says, and records what arrived.",
     "serve": "Run our strict reference server, whole or with chosen faults.",
     "lab": "Real servers on loopback in throw-away roots: list, up, down.",
     "explain": "Say what a case asks and why, how it is judged, and what proves it.",

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import ssl
 from pathlib import Path
 from typing import Annotated
 
-import trustme
 import typer
 import uvloop
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from smtpbench.cli._listening import (
+    CaOutOpt,
+    ListenOpt,
+    TlsCertOpt,
+    TlsKeyOpt,
+    listen_address,
+    server_tls,
+    write_file,
+)
 from smtpbench.errors import EXIT_OK, UsageError
 from smtpbench.server import FAULTS, MaildirStore, NullStore, Server, ServerConfig, Store
 from smtpbench.server.faults import with_faults
 from smtpbench.server.limits import LIMIT_NAMES, limited, parse_limits
 from smtpbench.target import Credentials, Endpoint, Role
 
-ListenOpt = Annotated[
-    str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
-]
 RoleOpt = Annotated[Role, typer.Option(help="What the port is for.")]
 MaildirOpt = Annotated[
     Path | None,
@@ -36,13 +40,6 @@ LimitOpt = Annotated[
     typer.Option(metavar="NAME=N", help=f"A limit for each client; repeatable: {', '.join(LIMIT_NAMES)}."),
 ]
 ListFaultsOpt = Annotated[bool, typer.Option("--list-faults", help="List the faults there are, and exit.")]
-TlsCertOpt = Annotated[
-    Path | None, typer.Option(help="Certificate chain, PEM; without it one is made for localhost.")
-]
-TlsKeyOpt = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
-CaOutOpt = Annotated[
-    Path | None, typer.Option(help="Write the CA of the certificate that is made to this file.")
-]
 UsernameOpt = Annotated[str | None, typer.Option(metavar="NAME", help="A user who may authenticate.")]
 PasswordEnvOpt = Annotated[
     str | None, typer.Option(metavar="VARIABLE", help="Environment variable with the user's password.")
@@ -73,8 +70,8 @@ def serve(
         return EXIT_OK
     if target_file is not None and tls_cert is None and ca_out is None:
         ca_out = target_file.with_suffix(".ca.pem")
-    host, port = _address(listen)
-    tls, certificate = _tls(tls_cert, tls_key, ca_out)
+    host, port = listen_address(listen)
+    tls, certificate = server_tls(tls_cert, tls_key, ca_out)
     config = ServerConfig(
         host=host,
         port=port,
@@ -102,7 +99,7 @@ async def _run(server: Server, target: tuple[Path, list[str]] | None) -> None:
         endpoint = Endpoint(host=server.config.host, port=server.port)
         if target is not None:
             path, lines = target
-            _write(path, "\n".join([*lines, f"port = {server.port}", ""]).encode())
+            write_file(path, "\n".join([*lines, f"port = {server.port}", ""]).encode())
         typer.echo(f"listening on {endpoint.address}")
         await stop.wait()
 
@@ -114,40 +111,12 @@ def _print_faults() -> None:
     Console().print(table)
 
 
-def _address(listen: str) -> tuple[str, int]:
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
-        raise UsageError(f"--listen {listen}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
 def _users(username: str | None, password_env: str | None) -> dict[str, str]:
     if username is None and password_env is None:
         return {}
     if username is None or password_env is None:
         raise UsageError("--username and --password-env go together")
     return {username: Credentials(username=username, password_env=password_env).password()}
-
-
-def _tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> tuple[ssl.SSLContext, str]:
-    """The context, and the server's certificate in PEM (with what else stands in its file)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if cert is None:
-        if key is not None:
-            raise UsageError("--tls-key needs --tls-cert")
-        ca = trustme.CA()
-        made = ca.issue_cert("localhost", "127.0.0.1", "::1", "mx.example.com")
-        made.configure_cert(context)
-        if ca_out is not None:
-            _write(ca_out, ca.cert_pem.bytes())
-        return context, made.cert_chain_pems[0].bytes().decode("ascii")
-    if ca_out is not None:
-        raise UsageError("--ca-out writes the CA of a certificate that is made, and --tls-cert names one")
-    try:
-        context.load_cert_chain(cert, key)
-        return context, cert.read_text(encoding="ascii", errors="ignore")
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"--tls-cert {cert}: {error.strerror or error}") from None
 
 
 def _store(maildir: Path | None) -> Store:
@@ -194,10 +163,3 @@ def _target_lines(
 def _quoted(text: str) -> str:
     """A TOML basic string; JSON's escapes are among TOML's."""
     return json.dumps(text)
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None

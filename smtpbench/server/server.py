@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from smtpbench.errors import UsageError
 from smtpbench.server.config import ServerConfig
@@ -48,29 +48,33 @@ class Server:
         self.tasks: set[asyncio.Task[None]] = set()
         self.held: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._port: int | None = None
         if self.config.role is Role.SUBMISSIONS and self.config.tls is None:
             raise UsageError("role submissions needs a TLS certificate")
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        assert self._server is not None
-        return cast(int, self._server.sockets[0].getsockname()[1])
+        assert self._port is not None
+        return self._port
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
-        loop = asyncio.get_running_loop()
         if self.config.relays:
             self.relay = self._relay(self.config, self.store, self._courier)
+        await self.listen(self.config.port)
+
+    async def listen(self, port: int) -> None:
+        """Take connections on `port`. Raises UsageError where it cannot be bound."""
+        loop = asyncio.get_running_loop()
         implicit = self.config.tls if self.config.role is Role.SUBMISSIONS else None
         try:
             self._server = await loop.create_server(
-                self.new_connection, self.config.host, self.config.port, ssl=implicit, backlog=1024
+                self.new_connection, self.config.host, port, ssl=implicit, backlog=1024
             )
         except OSError as error:
-            raise UsageError(
-                f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}"
-            ) from None
+            raise UsageError(f"cannot listen on {self.config.host}:{port}: {error.strerror}") from None
+        self._port = cast(int, self._server.sockets[0].getsockname()[1])
 
     def new_connection(self) -> Connection:
         """What serves the next client."""
@@ -139,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._last_input = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[Any] | None = None  # for a reply that is late on purpose
         self._write_paused = False
         self._busy = False  # a task of ours carries out an action; input that comes now is kept for later
         self._stopping = False
@@ -189,6 +194,8 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
         if receiver is not None:
@@ -252,7 +259,11 @@ class Connection(asyncio.Protocol):
             self._act()
 
     async def _wait(self, receiver: Receiver, seconds: float) -> None:
+        if self._receiver is None:
+            return
+        self._waiting = asyncio.current_task()
         await asyncio.sleep(seconds)
+        self._waiting = None
         self._busy = False
         self._send(receiver.waited())
         self._regulate()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from smtpbench.server.config import NEXT_HOP_EXTENSIONS, ServerConfig
@@ -47,14 +47,18 @@ def sink_config(
 
 @dataclass(slots=True)
 class SinkCounts:
-    """What a sink has seen. `recipients` and `octets` (of content) are those of the `messages` it took."""
+    """What a sink has seen. `recipients` and `octets` (of content) are those of the `messages` it took.
+
+    `scripted` says what a script did, and how often.
+    """
 
     sessions: int = 0
     messages: int = 0
     recipients: int = 0
     octets: int = 0
+    scripted: dict[str, int] = field(default_factory=dict)
 
-    def to_plain(self) -> dict[str, int]:
+    def to_plain(self) -> dict[str, int | dict[str, int]]:
         """For JSON."""
         return asdict(self)
 
@@ -67,9 +71,8 @@ class Sink(Server):
         config: ServerConfig | None = None,
         *,
         consumer: Consumer | None = None,
-        receiver: type[SinkReceiver] = SinkReceiver,
     ) -> None:
-        super().__init__(config or sink_config(), receiver=partial(receiver, intake=self))
+        super().__init__(config or sink_config(), receiver=partial(SinkReceiver, intake=self))
         self.phrases = Phrases(self.config)
         self.counts = SinkCounts()
         self.consumer = consumer
@@ -143,11 +146,15 @@ class Sink(Server):
     def fail(self, error: Exception) -> None:
         """Take no more mail."""
         self.failure = self.failure or error
+        self.refuse()
+        self.failed.set()
+
+    def refuse(self) -> None:
+        """Stop listening, and break off what is there."""
         if self._server is not None:
             self._server.close()
         for connection in list(self.connections):
             connection.abort()
-        self.failed.set()
 
     def _sweep(self) -> None:
         """Part from those who were silent for the idle time; looked at twice in it, so at most half late."""
@@ -178,7 +185,7 @@ class SinkConnection(Connection):
 
     def sweep(self) -> None:
         """Part from a client that said nothing since the last call."""
-        if not self._heard:
+        if not self._heard and self._receiver is not None and self._receiver.action is None:
             self._part(Receiver.timed_out)
         self._heard = False
 

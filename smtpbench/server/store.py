@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -64,13 +65,15 @@ class MaildirStore:
     """One Maildir for each mailbox below `root`. Octets are written as they are, CRLF included.
 
     A file is written in ``tmp``, fsynced, moved to ``new``, and ``new`` is fsynced, so that a reply of
-    250 is safe against a loss of power. A message that cannot be stored leaves nothing behind.
+    250 is safe against a loss of power (unless `sync` is False). A message that cannot be stored leaves
+    nothing behind.
     """
 
     blocking: ClassVar[bool] = True
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, sync: bool = True) -> None:
         self.root = root
+        self._sync = sync
         self._serial = itertools.count()
 
     def deliver(self, copies: Sequence[Copy]) -> list[bool]:
@@ -87,11 +90,14 @@ class MaildirStore:
             with temporary.open("xb") as file:
                 file.write(copy.content)
                 file.flush()
-                os.fsync(file.fileno())
+                if self._sync:
+                    os.fsync(file.fileno())
             temporary.rename(maildir / "new" / unique)
-            _fsync_folder(maildir / "new")
+            if self._sync:
+                _fsync_folder(maildir / "new")
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             return False
         return True
 

@@ -34,7 +34,13 @@ async def test_it_counts_and_forgets():
     async with Sink() as sink:
         said = await asyncio.gather(*(talk(sink, SESSION) for _ in range(5)))
         assert [last_codes(one, 3) for one in said] == [[354, 250, 221]] * 5
-    assert sink.counts.to_plain() == {"sessions": 5, "messages": 5, "recipients": 5, "octets": 35}
+    assert sink.counts.to_plain() == {
+        "sessions": 5,
+        "messages": 5,
+        "recipients": 5,
+        "octets": 35,
+        "scripted": {},
+    }
 
 
 async def test_a_consumer_gets_each_message_with_its_envelope_and_times():
