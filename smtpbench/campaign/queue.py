@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +25,7 @@ SETTLE_S = 10.0
 RETRIES = 4  # of the target: so many are waited for before what is missing is called lost
 WITHIN_S = 300.0
 LINGER_S = 1.0
+BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
 KILLED = "the run was killed before its end: what is missing may have arrived since"
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -101,16 +103,18 @@ def run_queue(
             show({**figures, **now, "arrived_last_s": now["arrived"] - before})
             before = now["arrived"]
 
+        begun, cpu_s = time.monotonic(), follower.cpu_s
         load = run_load(
             target, {**own, **fields}, progress=shown, scenario=scenario, processes=processes, ledger=folder
         )
+        busy = (follower.cpu_s - cpu_s) / (time.monotonic() - begun)
         settle_s = patience.settle(target)
         drain = follower.drain(
             settle_s=settle_s, within_s=patience.within_s, linger_s=LINGER_S + 1.5 * _retry(target),
             progress=lambda: show(_queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
-    return _result(load, follower.ledger, source, drain, settle_s)
+    return _result(load, follower.ledger, source, drain, settle_s, busy)
 
 
 def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
@@ -125,13 +129,19 @@ def _queued(follower: Follower, accepted: int) -> dict[str, Any]:
     return {"accepted": accepted, "arrived": arrived, "depth": max(accepted - arrived, 0)}
 
 
-def _result(load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float) -> QueueResult:
+def _result(
+    load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float, busy: float
+) -> QueueResult:
     result = QueueResult(**load.model_dump(exclude={"schema_"}))
     result.observer, result.exact_times = source.where, source.exact
     result.closed, result.interrupted, result.settle_s = drain.closed, drain.interrupted, settle_s
     ledger.import_journals()
     describe(result, ledger.balance(closed=drain.closed))
     ledger.close()
+    result.observer_busy = round(busy, 3)
+    if busy > BUSY_MAX:
+        result.invalid_reasons.append(f"the observer was the bottleneck: it used {busy:.0%} of a core")
+        result.valid = False
     return result
 
 

@@ -100,6 +100,7 @@ class QueueResult(LoadResult):
     schema_: str = Field(default=SCHEMA, alias="schema")
     observer: str = ""
     exact_times: bool = True  # whether arrivals have times of their own, and not those of looks
+    observer_busy: float = 0.0  # of a core, while the load was on
     ledger: LedgerCounts = LedgerCounts()
     examples: dict[str, list[str]] = Field(
         default_factory=dict

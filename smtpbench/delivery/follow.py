@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import uvloop
+
 from smtpbench.delivery.accounts import Notice
 from smtpbench.delivery.arrival import Arrival, read_arrival
 from smtpbench.delivery.ledger import Ledger
@@ -55,6 +57,7 @@ class Follower:
         self.accepted = 0  # so far; for those who look on
         self.arrived = 0
         self._source = source
+        self.cpu_s = 0.0  # of the thread: the sink is in it
         self._ids: set[bytes] = set()
         self._last_arrival_ns = 0
         self._pending: int | None = None  # by the last balance, None if there was none since asked
@@ -118,7 +121,8 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._follow())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._follow())
         except SmtpbenchError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it: `check` raises it
@@ -154,6 +158,7 @@ class Follower:
         if seen:
             self._write_down(seen)
         self.accepted = self.ledger.accepted()
+        self.cpu_s = time.thread_time()
 
     def _write_down(self, seen: list[Seen]) -> None:
         known, runs = self.ledger.digests(), self.ledger.runs()
@@ -166,8 +171,9 @@ class Follower:
                 self._ids.update(notice.identifier for notice in said if notice.action == "failed")
                 continue
             arrival = read_arrival(
-                one.content, one.at_ns, sender=one.sender, recipients=one.recipients, known=known
-            )
+                one.content, one.at_ns, sender=one.sender, recipients=one.recipients,
+                session=one.session, known=known,
+            )  # fmt: skip
             arrivals.append(arrival)
             if arrival.identifier:
                 self._ids.add(arrival.identifier)

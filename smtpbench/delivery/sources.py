@@ -15,14 +15,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from smtpbench.delivery.observers import open_observer
 from smtpbench.delivery.observers.files import maildirs
 from smtpbench.delivery.observers.model import stored
 from smtpbench.delivery.observers.network import NetworkObserver
 from smtpbench.errors import UsageError
-from smtpbench.server import Copy, Server, ServerConfig
+from smtpbench.server.sink import Sink, sink_config
+from smtpbench.server.sink_receiver import Taken
 from smtpbench.target import Observe, Target
 
 _SEPARATOR = b"\nFrom "  # between the messages of an mbox (RFC 4155)
@@ -31,12 +32,16 @@ _READ = 8 << 20  # octets of an mbox read in one look
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One message as it arrived. `at_ns` is wall clock; the rest is as in `Delivered`."""
+    """One message as it arrived. `at_ns` is wall clock; `session` is that of the sink, 0 elsewhere.
+
+    The rest is as in `Delivered`.
+    """
 
     content: bytes
     at_ns: int
     sender: str | None
     recipients: tuple[str, ...]
+    session: int = 0
 
 
 class Source(Protocol):
@@ -84,56 +89,42 @@ def _sink(rest: str) -> Source:
     return SinkSource(host.strip("[]"), int(port))
 
 
-class _Inbox:
-    """A store that notes when each message came and gives it on."""
-
-    blocking: ClassVar[bool] = False
-
-    def __init__(self) -> None:
-        self.seen: list[Seen] = []
-
-    def deliver(self, copies: Sequence[Copy]) -> list[bool]:
-        """Take all."""
-        now = time.time_ns()
-        self.seen += [
-            Seen(
-                copy.content, now, copy.sender.decode("utf-8", "replace"),
-                tuple(one.decode("utf-8", "replace") for one in copy.recipients),
-            )
-            for copy in copies
-        ]  # fmt: skip
-        return [True] * len(copies)
-
-
 class SinkSource:
     """We listen as the next hop of the target, and take anything."""
 
     exact = True
 
     def __init__(self, host: str, port: int) -> None:
-        self._inbox = _Inbox()
-        extensions = ServerConfig.extensions - {"STARTTLS", "AUTH"}
-        config = ServerConfig(host=host, port=port, name="sink.example.org", extensions=extensions, sink=True)
-        self._server = Server(config, store=self._inbox)
+        self._taken: list[Taken] = []
+        self._sink = Sink(sink_config(host, port), consumer=self._take)
         self.where = f"sink:{host}:{port}"
+
+    def _take(self, batch: Sequence[Taken]) -> None:
+        self._taken += batch
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return self._server.port
+        return self._sink.port
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
-        await self._server.start()
+        await self._sink.start()
 
     async def stop(self) -> None:
         """Stop listening."""
-        await self._server.stop()
+        await self._sink.stop()
 
     async def news(self) -> list[Seen]:
         """What was taken since the last call."""
-        seen, self._inbox.seen = self._inbox.seen, []
-        return seen
+        taken, self._taken = self._taken, []
+        return [
+            Seen(
+                one.content, one.at_ns, one.sender.decode("utf-8", "replace"),
+                tuple(name.decode("utf-8", "replace") for name in one.recipients), one.session,
+            )
+            for one in taken
+        ]  # fmt: skip
 
 
 class MaildirSource:

@@ -81,7 +81,7 @@ def _rates(result: QueueResult) -> str:
 def _sustainable(result: QueueResult) -> str:
     slope = f" ({_estimate(result.depth_slope)} messages/s)" if result.depth_slope else ""
     if result.growth == "growing" and result.sustainable:
-        return f"The queue grew{slope}: {_estimate(result.sustainable)} messages/s are sustainable, no more."
+        return f"The queue grew{slope}: {_estimate(result.sustainable)} messages/s are sustainable."
     if result.growth == "sustained" and result.sustainable:
         return (
             f"The queue did not grow{slope}: at least {number(result.sustainable.per_s)} "
