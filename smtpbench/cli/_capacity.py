@@ -24,6 +24,7 @@ from smtpbench.load.thresholds import Threshold, parse_threshold
 from smtpbench.load.trial import DEFAULT_THRESHOLDS
 from smtpbench.load.workload import is_trace, make_workload, parse_duration
 from smtpbench.report import render_json
+from smtpbench.report.capacity import latency_of, load_in_words, load_of
 from smtpbench.report.text import milliseconds, number, visible
 from smtpbench.report.write import write_text
 from smtpbench.target import Target
@@ -221,7 +222,7 @@ class _Status:
 
     def begin(self, step: str, rate: float | None, users: int | None) -> None:
         """A trial is about to be made, once the target has recovered from the last."""
-        self._trial = f"{step} {_load(rate, users)}"
+        self._trial = f"{step} {load_in_words(rate, users)}"
         if self._status is not None:
             self._status.update(f"{self._trial}  the target recovers")
 
@@ -245,14 +246,9 @@ def _progress(*, quiet: bool) -> Iterator[_Status]:
         yield _Status(console, status)
 
 
-def _load(rate: float | None, users: int | None) -> str:
-    return f"{number(users)} users" if users is not None else f"{number(rate or 0)}/s"
-
-
 def trial_line(trial: Trial) -> str:
     """A trial in a line of plain text."""
-    load = _load(trial.rate, trial.users)
-    latency = trial.p99_ms if trial.users is not None else trial.intended_p99_ms
+    load, latency = load_of(trial), latency_of(trial)
     line = (
         f"trial {trial.number:>2}  {trial.step:<11}  {load:>10}  {trial.verdict:<7}  "
         f"{number(trial.accepted_per_s):>8}/s accepted  p99 {milliseconds(latency)}"

@@ -97,12 +97,19 @@ def _usl(usl: UslResult, result: CapacityResult) -> str:
 
 
 def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.1g}"
+    return f"{value:.3g}" if error is None else f"{value:.3g} ± {float(f'{error:.1g}'):g}"
 
 
 def load_of(trial: Trial) -> str:
-    """What was asked of the target: a rate or a number of users."""
-    return f"{number(trial.users)} users" if trial.users is not None else f"{number(trial.rate or 0)}/s"
+    """What was asked of the target."""
+    return load_in_words(trial.rate, trial.users)
+
+
+def load_in_words(rate: float | None, users: int | None) -> str:
+    """A rate, or a number of users."""
+    if users is None:
+        return f"{number(rate or 0)}/s"
+    return "1 user" if users == 1 else f"{number(users)} users"
 
 
 def latency_of(trial: Trial) -> float:

@@ -18,7 +18,7 @@ _HELD, _FAILED = SERIES[2], SERIES[1]
 _LOOK: dict[Verdict, dict[str, Any]] = {
     Verdict.HELD: {"marker": "o", "color": _HELD, "label": "held"},
     Verdict.FAILED: {"marker": "X", "color": _FAILED, "label": "failed"},
-    Verdict.INVALID: {"marker": "s", "color": INK, "label": "generator was the bottleneck"},
+    Verdict.INVALID: {"marker": "s", "color": INK, "label": "void: the generator"},
 }
 
 
@@ -39,7 +39,7 @@ def rate_plot(result: CapacityResult) -> str:
         lower.set_xlabel("messages offered a second")
         top = max(trial.rate or 0 for trial in trials)
         lower.plot([0, top], [0, top], color=GRID, linewidth=1.2, zorder=0)
-        lower.set_ylim(bottom=0)
+        lower.set_ylim(0, 1.08 * max(trial.accepted_per_s for trial in trials) or 1)
         lower.set_xlim(left=0)
         for axes in (lower.xaxis, lower.yaxis):
             axes.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))
@@ -70,7 +70,7 @@ def users_plot(result: CapacityResult) -> str:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(trial.accepted_per_s for trial in trials) or 1)
         axes.set_xlabel("concurrent users, each sending back to back")
         axes.set_ylabel("messages/s accepted")
         legend_above(axes)
@@ -95,5 +95,5 @@ def _landmarks(axes: Axes, result: CapacityResult) -> None:
         )  # fmt: skip
     if found.rate_per_s is not None:
         axes.axvline(found.rate_per_s, color=_HELD, linewidth=1.4, label="holds")
-    if result.knee is not None and not result.knee.at_end:
+    if result.knee is not None and not (result.knee.at_end or result.knee.at_start):
         axes.axvline(result.knee.rate_per_s, color=SERIES[3], linewidth=1.4, linestyle="--", label="knee")
