@@ -26,6 +26,7 @@ from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.abnormal import DOES
 from smtpbench.load.abort import DEFAULT_GRACE_S, DEFAULT_HOLD_S, AbortRule
+from smtpbench.load.calibration import WORTH_S
 from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
@@ -150,6 +151,14 @@ WatchOpt = Annotated[
     float | None,
     _workload("Share of sessions watched for conformance, 0 to 1 (as many as 2 % of a core can watch).", "N"),
 ]
+CalibrateOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate", show_default=False, rich_help_panel="Workload",
+        help="Measure first what the generator can send to a null sink (about a second; if the run "
+        f"lasts {WORTH_S:.0f} s or more).",
+    ),
+]  # fmt: skip
 ThresholdOpt = Annotated[
     list[str], _workload("Such as 'body.p99 < 500ms' or 'error_rate < 0.1%'; repeatable.", "EXPR")
 ]
@@ -199,6 +208,7 @@ def load(
     abnormal: AbnormalOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     tls: TlsOpt = None,
     watch_share: WatchOpt = None,
+    calibrate: CalibrateOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     abort_on_threshold: AbortOpt = False,
     abort_grace: AbortGraceOpt = f"{DEFAULT_GRACE_S:g}s",
@@ -262,6 +272,7 @@ def load(
                 opened, fields, progress=watcher.progress, notice=watcher.notice, scenario=scenario,
                 processes=processes, await_workers=master, master_host=master_host, master_port=master_port,
                 web_port=web_port if web else None, abort=abort,
+                calibrate=calibrate,
             )  # fmt: skip
         result.preflight = noticed
         result.thresholds = [one.check(result) for one in thresholds]

@@ -7,6 +7,7 @@ here and no timer is set for one: `Patience` looks at all that wait together.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -22,6 +23,7 @@ from smtpbench.wire.ehlo import Extensions, parse_extensions
 from smtpbench.wire.replies import Anomaly, Reply
 
 GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
+LOCAL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 _KNOWN_MAX = 64  # servers greet all sessions alike
 _NS = 1_000_000_000
 
@@ -60,6 +62,14 @@ class Door:
     def verb(self) -> str:
         """How to say hello."""
         return "LHLO" if self.lmtp else "EHLO"
+
+
+class OutOfResources(Unreachable):
+    """No connection, because this machine has no more of something; `name` is that of the errno."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 class Refused(SessionError):
@@ -130,7 +140,7 @@ class Arrival(_Step):
         try:
             self._transport = self._loop.connect(flow, door.host, door.port)
         except OSError as error:
-            self._end(Unreachable(f"{door.address}: {_reason(error)}"))
+            self._end(_unreachable(door, error))
 
     def connected(self) -> None:
         """TCP is there: the server speaks first."""
@@ -165,8 +175,7 @@ class Arrival(_Step):
     def lost(self, error: Exception | None) -> None:
         """There is no connection, or no longer."""
         if self._to == "no connection":
-            reason = _reason(error) if isinstance(error, OSError) else "closed"
-            self._end(Unreachable(f"{self._door.address}: {reason}"))
+            self._end(_unreachable(self._door, error))
         else:
             self._end(ConnectionLost(f"{self._door.address}: {self._to}: the server closed the connection"))
 
@@ -220,6 +229,11 @@ class Goodbye(_Step):
         self._end()
 
 
-def _reason(error: OSError) -> str:
-    """The operating system's words; asyncio puts its own around them."""
-    return os.strerror(error.errno) if error.errno else str(error)
+def _unreachable(door: Door, error: Exception | None) -> Unreachable:
+    """Why there is no connection, in the operating system's words: asyncio puts its own around them."""
+    if not isinstance(error, OSError):
+        return Unreachable(f"{door.address}: closed")
+    reason = f"{door.address}: {os.strerror(error.errno) if error.errno else error}"
+    if error.errno in LOCAL_LIMITS:
+        return OutOfResources(reason, errno.errorcode[error.errno])
+    return Unreachable(reason)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from smtpbench.load import audit
 from smtpbench.load.abnormal import add_counts, new_counts
 from smtpbench.load.findings import Findings
 from smtpbench.load.recorder import (
@@ -33,7 +34,6 @@ from smtpbench.load.result import (
     OUTCOMES,
     PHASES,
     AbnormalCounts,
-    Generator,
     LoadResult,
     OfAKind,
     PhaseStats,
@@ -44,9 +44,6 @@ from smtpbench.load.result import (
 
 NS = 1_000_000_000
 _BATCH_NS = NS  # a batch is handed over once a second
-BUSY_MAX = 0.9  # of a core: above it replies wait for us, and what we measure is ourselves
-SCHEDULE_LAG_MAX_MS = 50.0  # of one arrival in a hundred: the plan was not kept
-LOOP_LAG_MAX_MS = 250.0  # few samples, so only what no busy neighbour explains
 
 
 @dataclass(slots=True)
@@ -57,7 +54,7 @@ class Process:
     """
 
     span_ns: int = 0
-    cpu_ns: int = 0
+    use: audit.Use = field(default_factory=audit.Use)
     warm_ns: int = 0
     carried: int = 0
     pending: int = 0
@@ -88,6 +85,7 @@ class Collector:
     """
 
     def __init__(self, warm_up: float = 0.0) -> None:
+        self.target_is_local = False
         self._warm_up_ns = round(warm_up * NS)
         self._counts: dict[str, Counts] = {}
         self._totals: Counter[str] = Counter()
@@ -118,8 +116,8 @@ class Collector:
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
-        state.cpu_ns += batch.cpu_ns
         second.offered += batch.counters["offered"]
+        state.use.add(batch, sum(batch.counters[name] for name in OUTCOMES))
         second.accepted += batch.counters["accepted"]
         second.failed += sum(batch.counters[name] for name in FAILURES)
         second.sessions += batch.sessions_open
@@ -182,7 +180,8 @@ class Collector:
         return {
             "t_s": round(self.seconds, 1), "sessions": last.sessions, "accepted": totals["accepted"],
             "accepted_last_s": last.accepted, "failed": sum(totals[name] for name in FAILURES),
-            "p50_ms": p50, "p99_ms": p99, "offered_last_s": last.offered, "answered": self._answered,
+            "p50_ms": p50, "p99_ms": p99, "offered_last_s": last.offered,
+            "answered": sum(totals[name] for name in OUTCOMES),
             "waiting": sum(state.waiting for state in states),
             "warming_up_s": 0.0 if self._seconds else max(self._warm_up_ns - warm_ns, 0) / NS,
             "replies": {str(code): self._replies[code] for code in sorted(self._replies)},
@@ -205,9 +204,13 @@ class Collector:
         result.first_refusal = next(iter(result.refusals), "")
         result.notes = notes_on(result.refusals)
         result.timeline = self._timeline()
-        result.generator = self._generator()
-        result.invariants = self._findings.result(self._answered)
-        result.invalid_reasons = self._audit(result)
+        uses = {name: state.use for name, state in self._processes.items()}
+        result.generator = audit.measured(
+            uses, loop_lag_ms=self._p99_ms(LOOP_LAG), schedule_lag_ms=self._p99_ms(SCHEDULE_LAG)
+        )
+        result.invariants = self._findings.result(result.answered)
+        result.invalid_reasons = audit.reasons(result, uses)
+        result.generator.warnings = audit.warnings(result, uses, target_is_local=self.target_is_local)
         result.valid = not result.invalid_reasons
         return result
 
@@ -255,46 +258,12 @@ class Collector:
         whole = [t_s for t_s in sorted(self._seconds) if t_s < round(self.seconds)]
         return [_point(t_s, self._seconds[t_s]) for t_s in whole or sorted(self._seconds)]
 
-    @property
-    def _answered(self) -> int:
-        """Messages that have an outcome."""
-        return sum(self._totals[name] for name in OUTCOMES)
-
-    def _generator(self) -> Generator:
-        cpu_ns = sum(state.cpu_ns for state in self._processes.values())
-        return Generator(
-            cpu_s=round(cpu_ns / NS, 3),
-            cpu_us_per_message=round(cpu_ns / 1000 / self._answered, 1) if self._answered else 0.0,
-            loop_lag_p99_ms=self._p99_ms(LOOP_LAG),
-            schedule_lag_p99_ms=self._p99_ms(SCHEDULE_LAG),
-        )
-
     def _p99_ms(self, name: str) -> float:
         counts = self._counts.get(name)
         if counts is None:
             return 0.0
         positions = np.flatnonzero(counts)
         return percentile(positions, counts[positions], 99) / 1000
-
-    def _audit(self, result: LoadResult) -> list[str]:
-        """Why the figures say more about us than about the target, if they do."""
-        reasons = []
-        if astray := result.totals.unaccounted:
-            reasons.append(f"{astray:+,} messages are not accounted for: the generator has lost count")
-        if not self._answered:
-            reasons.append("no message was sent")
-        busiest = max(
-            (state.cpu_ns / state.span_ns for state in self._processes.values() if state.span_ns), default=0
-        )
-        if busiest > BUSY_MAX:
-            reasons.append(
-                f"the generator was the bottleneck: its loop used {busiest:.0%} of a core; add --processes"
-            )
-        if result.generator.loop_lag_p99_ms > LOOP_LAG_MAX_MS:
-            reasons.append(f"the generator's loop was late: p99 {result.generator.loop_lag_p99_ms:.0f} ms")
-        if result.generator.schedule_lag_p99_ms > SCHEDULE_LAG_MAX_MS:
-            reasons.append(f"arrivals were started late: p99 {result.generator.schedule_lag_p99_ms:.0f} ms")
-        return reasons
 
 
 _ACTUAL = {"accepted": "transaction"} | {name: name for name in FAILURES}

@@ -36,6 +36,7 @@ from smtpbench.load.distribution import (
 from smtpbench.load.engine import Engine, User
 from smtpbench.load.locust_options import settle
 from smtpbench.load.locust_stats import fold
+from smtpbench.load.meter import is_local
 from smtpbench.load.recorder import Batch
 from smtpbench.load.result import LoadResult
 from smtpbench.load.roster import Roster
@@ -189,6 +190,7 @@ class Control:
         with self._failing():
             target, workload = self._settled = settle(environment, self.target, self.workload)
             self.collector = Collector(workload.warm_up)
+            self.collector.target_is_local = is_local(choose_endpoint(target, workload)[1].host)
             if isinstance(runner, MasterRunner):
                 ready = [client.id for client in runner.clients.ready]
                 self.roster.deal(one for one in ready if self.roster[one].state != "refused")

@@ -71,7 +71,7 @@ def _report(worker_id: str, worker: Worker, collector: Collector) -> WorkerRepor
     did = collector.of(worker_id)
     return WorkerReport(
         name=worker.name, state=worker.state, reason=worker.reason,
-        measured_s=round(did.span_ns / 1e9, 3), cpu_s=round(did.cpu_ns / 1e9, 3),
+        measured_s=round(did.span_ns / 1e9, 3), cpu_s=round(did.use.sums["cpu_ns"] / 1e9, 3),
         sessions=did.counts["sessions"], offered=did.counts["offered"] + did.carried,
         accepted=did.counts["accepted"], failed=did.failed,
     )  # fmt: skip

@@ -7,20 +7,20 @@ starts and stops users and arrivals, and collects one `Batch` a second from `bat
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
 from time import perf_counter_ns as clock
 
 from smtpbench.errors import DeadlineExceeded, SessionError
-from smtpbench.load.arrival import GOODBYE_S, Refused
+from smtpbench.load.arrival import GOODBYE_S, OutOfResources, Refused
 from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
+from smtpbench.load.meter import Meter, send_buffer
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.pacing import PacedFlow
@@ -33,6 +33,7 @@ TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is 
 TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
 BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
+ASKED_ABOUT = 16  # the kernel is asked about one connection in so many that close: it takes a µs
 ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
 NS = 1_000_000_000
 
@@ -79,6 +80,8 @@ class Engine:
         self._sessions = 0
         self._over = False
         self._beside = Beside(max_sessions)
+        self._sending: Counter[str] = Counter()  # how connections sent that have closed since
+        self._closed = 0
 
     # --- control side: any thread ---
 
@@ -122,7 +125,7 @@ class Engine:
     # --- loop side ---
 
     async def _main(self) -> None:
-        self._cpu_ns, self._handed_over = time.thread_time_ns(), clock()
+        self._meter, self._handed_over = Meter(), clock()
         ticking = asyncio.create_task(self._tick())
         await self._stopping.wait()
         self._supply.stopped, stopped_at = True, clock()
@@ -141,6 +144,7 @@ class Engine:
         if isinstance(self._supply, Backlog):
             self._miss(self._supply, stopped_at)
         self._hand_over(ended=True)
+        self._meter.close()
 
     def _miss(self, backlog: Backlog, stopped_at: int) -> None:
         """Nobody takes any more what waits, nor what a late plan had yet to bring."""
@@ -191,14 +195,17 @@ class Engine:
 
     def _hand_over(self, *, ended: bool = False) -> None:
         batch = self._rec.take_batch()
-        cpu_ns, now = time.thread_time_ns(), clock()
-        batch.cpu_ns, self._cpu_ns = cpu_ns - self._cpu_ns, cpu_ns
+        now = clock()
+        batch.used = self._meter.take() | self._sending
+        self._sending = Counter()
+        batch.cpu_ns = batch.used.pop("cpu_ns")
         batch.span_ns, self._handed_over = now - self._handed_over, now
         batch.sessions_open = self._sessions
         batch.abnormal = self._beside.take_counts()
         batch.under_way = sum(flow.under_way for flow in self._flows)
         batch.waiting = len(self._supply.due) if isinstance(self._supply, Backlog) else 0
         batch.watched = self._watch.take()
+        batch.crowded = self._opening + self._sessions >= self._max_sessions
         batch.ended = ended
         batch.spent = self._spent()
         self.batches.append(batch)
@@ -235,11 +242,18 @@ class Engine:
         try:
             flow.run(self._rested)
             await flow.over
+            self._ask_kernel(flow)
             await close_flow(flow)
         finally:
             self._sessions -= 1
         self._rec.session((clock() - started) // 1000)
         return True
+
+    def _ask_kernel(self, flow: Flow) -> None:
+        """How one connection in so many has sent."""
+        self._closed += 1
+        if self._closed % ASKED_ABOUT == 1 and flow.transport is not None:
+            self._sending.update(send_buffer(flow.transport.get_extra_info("socket")))
 
     def _next_kind(self) -> Kind:
         """The kind of the next session; abnormal ones that are drawn before it begin beside it."""
@@ -280,6 +294,8 @@ class Engine:
     def _charge(self, error: SessionError, started: int, recorder: Recorder) -> None:
         """No session: the message that would have gone over it has failed, and began with the attempt."""
         self.last_error = str(error)
+        if isinstance(error, OutOfResources):
+            self._rec.limits[error.name] += 1
         due, now = self._supply.take(), clock()
         if not due:
             return

@@ -9,6 +9,7 @@ times a second the arrays are turned into counts in bulk. `histogram` gives back
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,9 @@ class Batch:
 
     span_ns: int = 0
     cpu_ns: int = 0  # of the loop thread, all recording included
+    used: dict[str, int] = field(default_factory=dict)  # see smtpbench.load.meter
+    limits: dict[str, int] = field(default_factory=dict)  # sessions lost to a limit of our machine, by errno
+    crowded: bool = False  # an open workload has as many sessions as it may have
     sessions_open: int = 0
     under_way: int = 0  # messages that a session took and that have no outcome yet
     waiting: int = 0  # arrivals that wait for a session
@@ -158,6 +162,7 @@ class Recorder:
             setattr(self, name, self._raw[name].append)
         self.counters = dict.fromkeys(COUNTERS, 0)
         self.refusals: dict[str, str] = {}
+        self.limits: Counter[str] = Counter()
         self._kinds: dict[str, Recorder] = {}
 
     def of_kind(self, name: str) -> Recorder:
@@ -231,8 +236,10 @@ class Recorder:
         kinds = {name: kind.take_counters() for name, kind in self._kinds.items()}
         for of_one in kinds.values():
             counters = {name: count + of_one[name] for name, count in counters.items()}
+        limits, self.limits = dict(self.limits), Counter()
         return Batch(
             series=series, counters=counters, replies=replies, refusals=dict(self.refusals),
+            limits=limits,
             traffic={kind: {name: of_one[name] for name in OF_A_KIND} for kind, of_one in kinds.items()},
         )  # fmt: skip
 

@@ -97,14 +97,62 @@ class WorkerReport(_Model):
     cpu_s: float = 0.0
 
 
+class ProcessUse(_Model):
+    """What one generator process used, in seconds.
+
+    `waited_s` is how long its loop was ready to run and had no core (null: this kernel does not say);
+    `saturated_s` the seconds in which the loop used a core or waited for one for nearly all the time.
+    """
+
+    name: str
+    span_s: float = 0.0
+    loop_cpu_s: float = 0.0
+    process_cpu_s: float = 0.0
+    waited_s: float | None = None
+    saturated_s: float = 0.0
+    gc_s: float = 0.0
+
+
+class Floor(_Model):
+    """What a phase takes with one session and a target that does nothing, in milliseconds."""
+
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+
+
+class Calibration(_Model):
+    """The same workload against a null sink: what this generator can do at most.
+
+    `per_s` is how many messages a second one loop could send if it had a core for itself, and `used` the
+    share of that at which the run was, over all processes. `took_s` is what calibrating took.
+    """
+
+    per_s: float = 0.0
+    used: float = 0.0
+    cpu_us_per_message: float = 0.0
+    phases: dict[str, Floor] = {}
+    took_s: float = 0.0
+
+
 class Generator(_Model):
-    """What the load cost us, and how late our own loop was."""
+    """What the load cost us, and how late our own loop was.
+
+    `machine_busy` and `stolen` are shares of the machine's CPU time: all that was used, by anybody, and
+    what the hypervisor took away. `warnings` tell what a reader must know of a run that is valid.
+    """
 
     cpu_s: float = 0.0
     cpu_us_per_message: float = 0.0
     loop_lag_p99_ms: float = 0.0
     schedule_lag_p99_ms: float = 0.0
     workers: list[WorkerReport] = []
+    gc_s: float = 0.0
+    gc_max_ms: float = 0.0
+    machine_busy: float = 0.0
+    stolen: float = 0.0
+    processes: list[ProcessUse] = []
+    warnings: list[str] = []
+    calibration: Calibration | None = None
 
 
 class WireLine(_Model):
@@ -245,6 +293,11 @@ class LoadResult(_Model):
     timeline: list[TimelinePoint] = []
     generator: Generator = Generator()
     invariants: Invariants = Invariants()
+
+    @property
+    def answered(self) -> int:
+        """Messages that have an outcome."""
+        return sum(int(getattr(self.totals, name)) for name in OUTCOMES)
 
     @property
     def broken_rules(self) -> list[Finding]:

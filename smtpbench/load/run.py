@@ -13,9 +13,12 @@ from typing import IO, Any
 
 from smtpbench import errors
 from smtpbench.load.abort import AbortRule
+from smtpbench.load.audit import apply_calibration
+from smtpbench.load.calibration import calibrate as measure_ceiling
+from smtpbench.load.calibration import worth_it
 from smtpbench.load.order import DEFAULT_MASTER_PORT, Order
 from smtpbench.load.probe import probe
-from smtpbench.load.result import LoadResult
+from smtpbench.load.result import Calibration, LoadResult
 from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
 from smtpbench.load.workload import Workload, make_workload, overlay, with_users
 from smtpbench.target import Target
@@ -40,6 +43,7 @@ def run_load(
     web_port: int | None = None,
     abort: AbortRule | None = None,
     ledger: Path | None = None,
+    calibrate: bool | None = None,
 ) -> LoadResult:
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
@@ -49,8 +53,9 @@ def run_load(
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
     loopback meanwhile. `ledger` is a folder for journals of what was acknowledged (see delivery/ledger.py),
-    of processes on this machine. Raises SmtpbenchError: UsageError for a workload or scenario that makes no
-    sense, SessionError if the target lets nobody in.
+    of processes on this machine. `calibrate` the generator first, or not; None does so before runs that last
+    (see calibration.py); a Locust file and workers elsewhere are not calibrated. Raises SmtpbenchError:
+    UsageError for a workload or scenario that makes no sense, SessionError if the target lets nobody in.
     """
     given = (
         workload.model_dump(mode="json", exclude_unset=True)
@@ -67,11 +72,26 @@ def run_load(
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port, abort=abort,
         ledger=ledger,
     )  # fmt: skip
+    ceiling = None if scenario or await_workers else _calibrated(target, make_workload(**given), calibrate)
     said = _conduct(order, progress, notice)
     result = LoadResult.model_validate(said["result"])
+    if isinstance(ceiling, str):
+        result.generator.warnings.append(f"the generator was not calibrated: {ceiling}")
+    elif ceiling is not None:
+        apply_calibration(result, ceiling)
     result.target = introduction or result.target
     result.interrupted = said.get("interrupted", False)
     return result
+
+
+def _calibrated(target: Target, workload: Workload, wanted: bool | None) -> Calibration | str | None:
+    """The generator's own ceiling; why it is not known; None if it was not to be measured."""
+    if wanted is False or (wanted is None and not worth_it(workload)):
+        return None
+    try:
+        return measure_ceiling(target, workload)
+    except errors.SmtpbenchError as error:
+        return str(error)
 
 
 def run_worker(

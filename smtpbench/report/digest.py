@@ -16,7 +16,7 @@ from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.delivery import conclude_delivery
 from smtpbench.report.model import Run
-from smtpbench.report.text import number
+from smtpbench.report.text import milliseconds, number, seconds
 
 MARKS: dict[Verdict, str] = {
     Verdict.PASS: "✓",
@@ -265,6 +265,31 @@ def abnormal(result: LoadResult) -> list[AbnormalRow]:
         )
         for name in names
     ]  # fmt: skip
+
+
+def generator(result: LoadResult) -> dict[str, str]:
+    """What the load cost the client, for people: how near it was to its own limits."""
+    own = result.generator
+    found = {
+        "CPU time": seconds(own.cpu_s),
+        "CPU per message": milliseconds(own.cpu_us_per_message / 1000),
+        "its loop late by (p99)": milliseconds(own.loop_lag_p99_ms),
+    }
+    if result.from_intended_start:
+        found["arrivals late by (p99)"] = milliseconds(own.schedule_lag_p99_ms)
+    waited = [use.waited_s / use.span_s for use in own.processes if use.waited_s is not None and use.span_s]
+    if waited:
+        found["waited for a core"] = f"{max(waited):.1%} of the time"
+    if own.machine_busy:
+        found["its machine busy"] = f"{own.machine_busy:.0%}"
+    if own.gc_max_ms:
+        found["longest garbage collection"] = milliseconds(own.gc_max_ms)
+    if (ceiling := own.calibration) is not None:
+        found["its own ceiling"] = f"{number(ceiling.per_s)}/s for each process"
+        found["ran at"] = f"{ceiling.used:.0%} of that"
+        if floor := ceiling.phases.get("transaction"):
+            found["its own floor"] = f"{milliseconds(floor.p50_ms)} a transaction (p50)"
+    return found
 
 
 def watched(result: LoadResult) -> str:

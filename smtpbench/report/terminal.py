@@ -143,6 +143,7 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     parts: list[RenderableType] = [
         _heading("Load", name, digest.conclude_load(result)),
         *(Text(f"not valid: {visible(reason)}", _TONES["bad"]) for reason in result.invalid_reasons),
+        *(Text(f"generator: {visible(text)}", _TONES["warn"]) for text in result.generator.warnings),
         *_limits(result),
         *(Text(f"note: {visible(note)}", _TONES["warn"]) for note in result.notes),
         *_thresholds(result),
@@ -159,7 +160,9 @@ def _load(result: LoadResult, name: str) -> list[RenderableType]:
     ]
     if digest.phases(result):
         parts += [Text(), _phase_table(result)]
-    return parts + _outcomes(result) + _mix(result) + _abnormal(result) + _invariants(result)
+    parts += _outcomes(result) + _mix(result) + _abnormal(result) + _invariants(result)
+    facts = ", ".join(f"{name} {value}" for name, value in digest.generator(result).items())
+    return [*parts, Text(), Text(f"generator: {facts}", "dim")]
 
 
 def _mix(result: LoadResult) -> list[RenderableType]:

@@ -13,11 +13,14 @@ from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import UsageError
 from smtpbench.load.result import (
     AbnormalCounts,
+    Calibration,
     Finding,
+    Floor,
     Invariants,
     LoadResult,
     OfAKind,
     PhaseStats,
+    ProcessUse,
     ThresholdResult,
     Totals,
     WireLine,
@@ -357,3 +360,17 @@ def test_a_watch_that_found_nothing_says_how_much_it_saw(load: LoadResult) -> No
         assert "1,250 messages (25.0%) in 12 sessions watched for conformance: no rule broken" in " ".join(
             text.split()
         )
+
+
+def test_what_the_generator_was_near_to_is_in_every_form(load: LoadResult) -> None:
+    load.generator.warnings = ["the loop was late <b>"]
+    load.generator.processes = [ProcessUse(name="local", span_s=10, waited_s=1.5)]
+    load.generator.calibration = Calibration(
+        per_s=50_000, used=0.31, phases={"transaction": Floor(p50_ms=0.2)}
+    )
+    page, markdown, summary = forms(load)
+    for text in (page, markdown, summary):
+        assert "the loop was late" in text
+        for fact in ("50,000/s for each process", "31% of that", "200 µs a transaction", "15.0% of the time"):
+            assert fact in " ".join(text.split())
+    assert "<b>" not in page.replace('<b class="mono">', "").split("What to know")[1][:300]
