@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from smtpbench.errors import SessionError
 from smtpbench.load.beside import AbnormalKind
 from smtpbench.load.corpus.stock import Stock
 from smtpbench.load.eventloop import EventLoop
@@ -36,7 +37,8 @@ def probe(target: Target, workload: Workload) -> dict[str, Any]:
     ]
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         greeting, extensions = runner.run(_open_each(kinds))[0]
-    role, endpoint, tls = choose_endpoint(target, workload)
+    first = workload.traffic[0].over(workload) if workload.traffic else workload
+    role, endpoint, tls = choose_endpoint(target, first)
     return {
         "name": target.name, "endpoint": endpoint.address, "role": role.value, "tls": tls,
         "greeting": greeting.text, "extensions": sorted(filter(None, extensions)),
@@ -48,7 +50,11 @@ async def _open_each(kinds: Sequence[Kind | AbnormalKind]) -> list[tuple[Reply, 
     for kind in kinds:
         recorder = Recorder()
         make = partial(Flow, kind.script, recorder, Budget(recorder, 0))
-        flow, greeting, extensions = await open_flow(kind.door, recorder, make)
+        try:
+            flow, greeting, extensions = await open_flow(kind.door, recorder, make)
+        except SessionError as error:
+            error.args = (f"{kind.name}: {error}" if kind.name else str(error),)
+            raise
         await close_flow(flow)
         kind.check(extensions)
         found.append((greeting, extensions))

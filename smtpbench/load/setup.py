@@ -36,6 +36,7 @@ from smtpbench.load.workload import Workload
 from smtpbench.target import Endpoint, Role, Target
 from smtpbench.wire import commands
 
+_SUBMISSION = (Role.SUBMISSION, Role.SUBMISSIONS)  # where a message is taken from known users only
 DEFAULT_RECIPIENT = "recipient@example.org"  # for a target that names none; a reserved domain (RFC 2606 §3)
 
 
@@ -170,7 +171,7 @@ def make_door(target: Target, manner: Manner, *, auth_needed: bool = False) -> D
     login = None
     if manner.auth and target.auth is not None:
         login = Login(
-            target.auth.username, target.auth.password(), required=auth_needed or role is not Role.MX
+            target.auth.username, target.auth.password(), required=auth_needed or role in _SUBMISSION
         )
     elif auth_needed:
         raise UsageError("auth: the target names no user to authenticate as")

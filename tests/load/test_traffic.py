@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from smtpbench.errors import UsageError
+from smtpbench.errors import Inconclusive, UsageError
 from smtpbench.load.engine import Engine, User
 from smtpbench.load.kinds import Mix, NotOffered
 from smtpbench.load.manner import Traffic
@@ -178,6 +178,22 @@ def test_what_an_entry_leaves_out_is_as_the_workload_says() -> None:
     assert (manner.message_size.fixed, manner.recipients.fixed, manner.pipelining) == (2048, 3, True)
     assert manner.messages_per_session is not None
     assert manner.messages_per_session.fixed == 7
+
+
+async def test_a_kind_that_cannot_be_had_is_named(running: Running) -> None:
+    async with running(Script(answers={"STARTTLS": b"454 not now\r\n"})) as (_, target):
+        workload = Workload(users=1, messages=1, traffic=[{}, {"name": "secret", "tls": "starttls"}])
+        with pytest.raises(Inconclusive, match=r"^secret: .* STARTTLS: 454 not now"):
+            await asyncio.to_thread(probe, target, workload)
+
+
+async def test_the_introduction_is_that_of_the_first_kind(running: Running) -> None:
+    async with running() as (_, target), running(Script(ehlo=NO_PIPELINING)) as (_, there):
+        both = target.model_copy(update={"endpoints": {Role.MX: target.main, Role.SUBMISSION: there.main}})
+        workload = Workload(users=1, traffic=[{"endpoint": "submission"}, {}])
+        introduction = await asyncio.to_thread(probe, both, workload)
+    assert (introduction["endpoint"], introduction["role"]) == (there.main.address, "submission")
+    assert introduction["extensions"] == ["SIZE"]
 
 
 def test_submission_in_a_mix_logs_in(monkeypatch: pytest.MonkeyPatch) -> None:
