@@ -175,7 +175,9 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=40_000, help="of a run (40000)")
     parser.add_argument("--sessions", default="1,10,50,200", help="numbers of sessions (1,10,50,200)")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each kind, at least 5 (5)")
-    parser.add_argument("--short", action="store_true", help="10 sessions and 30000 messages: a minute or two")
+    parser.add_argument(
+        "--short", action="store_true", help="10 sessions and 30000 messages: a minute or two"
+    )
     parser.add_argument("--postfix-root", type=Path, help="where a Postfix package was unpacked")
     options = parser.parse_args()
     if options.pairs < 5:

@@ -12,7 +12,6 @@ doing.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import select
 from collections.abc import Callable
@@ -29,6 +28,7 @@ EVENTS_A_WAIT = 42  # of 12 octets: CPython allocates up to 512 itself, which is
 COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
 FINE_S = 2 * COARSE_S  # the last part of a wait is cut to the µs, which takes one more system call
 LOOK_S = 0.25
+IDLE_S = 3600.0  # how long to wait if there is no timer at all
 FD_SETSIZE = 1024  # `select` takes no file descriptor above it
 
 
@@ -109,25 +109,22 @@ class EventLoop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> tuple[()]:
         """Handle what happens on sockets, until `timeout` (s) has passed or asyncio has something to do."""
-        deadline = math.inf if timeout is None else monotonic() + timeout
+        left = IDLE_S if timeout is None else timeout
+        deadline = monotonic() + left
         poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
-        while not self._wanted:
-            if timeout is not None:
-                timeout = self._coarse(timeout)
-            events = poll(timeout, EVENTS_A_WAIT)
-            if not events:
-                break
+        while True:
+            events = poll(left - COARSE_S, EVENTS_A_WAIT) if left > FINE_S else self._wait_out(left)
             try:
                 for number, event in events:
                     on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
                 self._complain(error, number)
                 self._handle(events[events.index((number, event)) + 1 :])
-            if timeout is not None:
-                timeout = deadline - monotonic()
-                if timeout <= 0:
-                    break
-        return ()
+            if self._wanted or not events:
+                return ()
+            left = deadline - monotonic()
+            if left <= 0:
+                return ()
 
     def _handle(self, events: list[tuple[int, int]]) -> None:
         """What was ready behind the socket of a protocol that failed."""
@@ -137,13 +134,12 @@ class EventLoop(asyncio.BaseEventLoop):
             except Exception as error:  # noqa: BLE001 - of a protocol
                 self._complain(error, number)
 
-    def _coarse(self, timeout: float) -> float:
-        """How long `epoll` shall wait: a bit less, and not at all for the last bit; that is waited here."""
-        if timeout > FINE_S:
-            return timeout - COARSE_S
-        if timeout and self._fine:
-            self._select([self._epoll], [], [], timeout)
-        return 0
+    def _wait_out(self, left: float) -> list[tuple[int, int]]:
+        """What is ready within the last bit of a wait, to the µs."""
+        if left > 0 and self._fine:
+            self._select([self._epoll], [], [], left)
+        events: list[tuple[int, int]] = self._epoll.poll(0, EVENTS_A_WAIT)
+        return events
 
     def _complain(self, error: Exception, number: int) -> None:
         """A protocol failed: say so as asyncio does, and drop its connection."""

@@ -44,9 +44,9 @@ class Flow(Connection):
     """
 
     __slots__ = (
-        "_accepted", "_due", "_failure", "_message", "_next_due", "_next_message", "_position", "_resting",
-        "_script", "_sent", "_source", "_started", "_timed_from_plan", "chunking", "left", "over",
-        "pipelining",
+        "_accepted", "_due", "_failure", "_full", "_held", "_message", "_next_due", "_next_message",
+        "_position", "_resting", "_script", "_sent", "_source", "_started", "_timed_from_plan", "chunking",
+        "left", "over", "pipelining",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,8 @@ class Flow(Connection):
         self._failure = 0
         self._position = 0
         self._accepted = 0
+        self._full = False  # the server does not read as fast as it answers
+        self._held: Callable[[], None] | None = None  # what to do when it has
 
     # --- the session ---
 
@@ -79,7 +81,9 @@ class Flow(Connection):
 
     def next(self, now: int = 0) -> None:
         """Begin the next message, at `now` (`clock` ns), if the source has one and this session may."""
-        if not self.broken and self.left and (due := self._source.take()):
+        if self._full and not self.broken:
+            self._on, self._held = self._on_idle, self.next
+        elif not self.broken and self.left and (due := self._source.take()):
             self.left -= 1
             self._message = self._script.next()
             self._begin(due, now or clock())
@@ -106,10 +110,21 @@ class Flow(Connection):
 
     def expire(self, before: int) -> None:
         """Give up if the server has owed a reply since earlier than `before` (`clock` ns)."""
-        if self._on in (None, self._on_idle) or max(self._sent, self._heard) > before:
+        owed = self._on not in (None, self._on_idle) or self._held is not None
+        if not owed or max(self._sent, self._heard) > before:
             return
         self._abandon("timeouts")
         self.abort()
+
+    def pause_writing(self) -> None:
+        """Much of what was written waits: a server that answers what it has not read gets no more."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """The server has read it: go on."""
+        self._full, held, self._held = False, self._held, None
+        if held is not None:
+            held()
 
     def _note(self, octets: bytes) -> None:
         """Keep the words of the first refusal; what a server says unasked refuses no message."""
@@ -226,7 +241,21 @@ class Flow(Connection):
             self._write(END_OF_DATA)
             return
         self._failure = 0
+        if self._full:
+            self._on, self._held = self._on_nothing, self._go_on
+        else:
+            self._send_content()
+
+    def _go_on(self) -> None:
+        """The server has read what it had answered: the content, now."""
+        self._on, self._sent = self._on_body, clock()
         self._send_content()
+
+    def _on_nothing(self, code: int, now: int) -> None:
+        """An answer to a content that was not sent yet."""
+        self._failure = code if code >= 400 else 0
+        self._abandon("dropped")
+        self.abort()
 
     def _on_body(self, code: int, now: int) -> None:
         if code >= 300 and not self._failure:
@@ -286,7 +315,7 @@ class Flow(Connection):
 
     def _abandon(self, outcome: str) -> None:
         """The connection failed: count the message under way as `outcome`, keep the one not begun."""
-        self.broken = True
+        self.broken, self._held = True, None
         if self._on not in (self._on_idle, self._on_rset):
             self._count(outcome if not self._failure else self._refusal(), clock())
         self._give_back_next()

@@ -13,6 +13,7 @@ from smtpbench.load.collect import Collector
 from smtpbench.load.engine import Engine
 from smtpbench.load.result import OUTCOMES, LoadResult, PhaseStats
 from smtpbench.load.setup import make_engine, make_plan
+from smtpbench.load.transport import SocketTransport
 from smtpbench.load.workload import Workload
 from smtpbench.server import Server as ReferenceServer
 from smtpbench.server import ServerConfig
@@ -306,6 +307,36 @@ async def test_what_is_sent_in_the_clear_behind_starttls_is_not_believed(running
         result = await run(target, users=1, messages=1, tls="starttls")
     assert result.totals.dropped == 1
     assert "tls" not in result.phases
+
+
+async def test_no_more_than_one_message_waits_for_a_server_that_reads_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size, most = 20_000_000, 0  # more than the sockets hold
+    hold = SocketTransport._hold
+
+    def noted(transport: SocketTransport, rest: memoryview) -> None:
+        nonlocal most
+        hold(transport, rest)
+        most = max(most, transport.get_write_buffer_size())
+
+    monkeypatch.setattr(SocketTransport, "_hold", noted)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 test\r\n")
+        while line := await reader.readline():
+            writer.write({b"DATA": b"354 go\r\n", b"QUIT": b"221 bye\r\n"}.get(line[:4], b"250 ok\r\n"))
+            if line == b"DATA\r\n":
+                await reader.readexactly(size + 3)
+                writer.write(b"250 ok\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        target = Target(endpoints={Role.MX: Endpoint(port=port)}, timeouts=Timeouts(connect=2, reply=9))
+        result = await run(target, users=1, messages=3, message_size=size)
+    assert result.totals.accepted == 3
+    assert size / 4 < most < size + 1000
 
 
 async def test_nobody_listening(running: Running) -> None:

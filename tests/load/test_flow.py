@@ -18,7 +18,7 @@ from smtpbench.load.corpus.plain import plain
 from smtpbench.load.flow import Flow
 from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import Transaction, always
+from smtpbench.load.script import Script, Transaction, always
 from smtpbench.load.supply import Budget
 
 RECIPIENTS = ["a@example.net", "b@example.net"]
@@ -144,6 +144,20 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
+def script_of(*, lmtp: bool = False) -> Script:
+    """Messages of 600 octets to both recipients."""
+    content = Content(plain(600, "s@example.org", RECIPIENTS), Identifiers())
+    return always(
+        Transaction(
+            b"MAIL FROM:<s@example.org>\r\n",
+            tuple(b"RCPT TO:<%s>\r\n" % name.encode() for name in RECIPIENTS),
+            content.next_content,
+            content.next_bdat,
+        ),
+        lmtp=lmtp,
+    )
+
+
 async def session(
     peer: Peer,
     messages: int,
@@ -156,16 +170,7 @@ async def session(
     """Send `messages` over as many sessions as it takes; replies come in pieces of `cut` octets."""
     recorder = Recorder()
     supply = Budget(recorder, messages)
-    content = Content(plain(600, "s@example.org", RECIPIENTS), Identifiers())
-    script = always(
-        Transaction(
-            b"MAIL FROM:<s@example.org>\r\n",
-            tuple(b"RCPT TO:<%s>\r\n" % name.encode() for name in RECIPIENTS),
-            content.next_content,
-            content.next_bdat,
-        ),
-        lmtp=lmtp,
-    )
+    script = script_of(lmtp=lmtp)
     rested: list[Flow] = []
     wire = Wire(peer)
     for _ in range(messages + 1):
@@ -249,6 +254,48 @@ async def test_cut_at_every_octet_a_refusal_is_the_same(manner: dict[str, bool],
         assert (await session(refusing(), 3, cut=cut, **manner))[0] == whole
     failures = 0 if step == "DATA" and manner["chunking"] else 1
     assert whole == Counter({"accepted": 3 - failures, **({"rejected_5xx": 1} if failures else {})})
+
+
+LIES = (b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n")
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+@pytest.mark.parametrize("answered", range(10))
+async def test_a_server_that_answers_what_it_has_not_read_gets_no_content_until_it_has(
+    pipelining: bool, answered: int
+) -> None:
+    recorder, wire = Recorder(), Wire(Peer())
+    flow = Flow(script_of(), recorder, Budget(recorder, None))
+    flow.connection_made(wire)
+    flow.pipelining = pipelining
+    flow.run(lambda flow: None)
+    for number in range(answered):
+        flow.data_received(LIES[number % len(LIES)])
+    flow.pause_writing()
+    before = len(wire.writes)
+    for number in range(answered, answered + 2 * len(LIES)):
+        if flow._held is None:
+            flow.data_received(LIES[number % len(LIES)])
+    assert flow._held is not None
+    assert not any(b"Message-ID" in write for write in wire.writes[before:])
+    held = len(wire.writes)
+    flow.resume_writing()
+    assert len(wire.writes) == held + 1
+
+
+async def test_an_answer_to_a_content_that_is_held_back_ends_the_session() -> None:
+    recorder, wire = Recorder(), Wire(Peer())
+    flow = Flow(script_of(), recorder, Budget(recorder, None))
+    flow.connection_made(wire)
+    flow.run(lambda flow: None)
+    flow.pause_writing()
+    for lie in LIES:
+        flow.data_received(lie)
+    assert flow.broken
+    assert wire.aborted
+    assert recorder.counters["dropped"] == 1
+    flow.resume_writing()
+    assert not any(b"Message-ID" in write for write in wire.writes)
 
 
 async def test_a_refused_recipient_of_two_costs_no_message() -> None:
