@@ -23,12 +23,13 @@ CaOutOpt = Annotated[
 ]
 
 
-def listen_address(listen: str) -> tuple[str, int]:
-    """Host and port of ``--listen``. Raises UsageError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
-        raise UsageError(f"--listen {listen}: expected HOST:PORT")
-    return host.strip("[]"), int(port)
+def listen_address(listen: str, option: str = "--listen", host: str | None = None) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, or of ``PORT`` if there is a `host` for that. Raises UsageError."""
+    said, _, port = listen.rpartition(":")
+    found = said.strip("[]") or (host if ":" not in listen else None)
+    if not found or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise UsageError(f"{option} {listen}: expected {'HOST:PORT' if host is None else '[HOST:]PORT'}")
+    return found, int(port)
 
 
 def server_tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> tuple[ssl.SSLContext, str]:

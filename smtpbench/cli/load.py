@@ -20,6 +20,7 @@ from smtpbench.cli._capacity import (
     refuse_what_the_search_chooses,
 )
 from smtpbench.cli._common import Outputs, TargetArg, complain
+from smtpbench.cli._listening import listen_address
 from smtpbench.cli.live import watching
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
@@ -39,6 +40,7 @@ from smtpbench.report.text import visible
 from smtpbench.target import Target
 
 DEFAULT_USERS = 10
+LOOPBACK = "127.0.0.1"
 
 
 class TlsMode(StrEnum):
@@ -177,6 +179,10 @@ WorkerOpt = Annotated[bool, _processes("Work for a master; the target and the wo
 MasterHostOpt = Annotated[str, _processes("Where the master listens.", "HOST")]
 MasterPortOpt = Annotated[int, _processes("Its port.", "PORT")]
 WebOpt = Annotated[bool, _processes("Serve Locust's web page on 127.0.0.1 during the run.")]
+MetricsOpt = Annotated[
+    str | None,
+    _processes("Serve OpenMetrics for Prometheus there, at /metrics, during the run.", "[HOST:]PORT"),
+]
 WebPortOpt = Annotated[int, _processes("Its port.", "PORT")]
 
 
@@ -221,6 +227,7 @@ def load(
     master_port: MasterPortOpt = DEFAULT_MASTER_PORT,
     web: WebOpt = False,
     web_port: WebPortOpt = 8089,
+    metrics: MetricsOpt = None,
     capacity: CapacityOptions,
     options: TargetOptions,
     outputs: Outputs,
@@ -273,6 +280,7 @@ def load(
                 processes=processes, await_workers=master, master_host=master_host, master_port=master_port,
                 web_port=web_port if web else None, abort=abort,
                 calibrate=calibrate,
+                metrics=listen_address(metrics, "--metrics", LOOPBACK) if metrics else None,
             )  # fmt: skip
         result.preflight = noticed
         result.thresholds = [one.check(result) for one in thresholds]

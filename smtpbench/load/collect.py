@@ -44,6 +44,7 @@ from smtpbench.load.result import (
 
 NS = 1_000_000_000
 _BATCH_NS = NS  # a batch is handed over once a second
+_LATE_S = 4  # a late batch leaves no figures of its own for the second that it was due in
 
 
 @dataclass(slots=True)
@@ -173,7 +174,8 @@ class Collector:
         """
         states = [state for name, state in self._processes.items() if working is None or name in working]
         reported = min((round(state.span_ns / NS) for state in states), default=0)
-        last = self._seconds.get(reported - 1, _Second())
+        recent = range(reported - 1, reported - 1 - _LATE_S, -1)
+        last = next((self._seconds[at] for at in recent if at in self._seconds), _Second())
         p50, p99 = _p50_p99(last)
         totals = self._totals
         warm_ns = min((state.warm_ns for state in states), default=0)

@@ -28,6 +28,9 @@ from smtpbench.errors import Inconclusive, SmtpbenchError, UsageError
 from smtpbench.load.abort import AbortWatch
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.locust_user import SmtpUser
+from smtpbench.load.locust_web import PATH as WEB_PATH
+from smtpbench.load.locust_web import extend
+from smtpbench.load.metrics_server import MetricsServer
 from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.order import Order
 from smtpbench.load.probe import probe
@@ -102,9 +105,15 @@ class Conductor:
             self._listen(environment)
         control = control_of(environment)  # at once: a worker may be connecting already
         control.tell = lambda line: self._say({"notice": line})
+        if self._order.metrics is not None:
+            server = MetricsServer(control, *self._order.metrics)
+            control.tell(f"OpenMetrics at {server.url}")
         if self._order.web_port is not None:
             _require_free(self._order.web_port)
-            environment.create_web_ui(WEB_HOST, self._order.web_port)
+            extend(environment.create_web_ui(WEB_HOST, self._order.web_port), control)
+            control.tell(
+                f"charts at http://{WEB_HOST}:{self._order.web_port}{WEB_PATH}/, Locust's page above"
+            )
         events.init.fire(environment=environment, runner=environment.runner, web_ui=environment.web_ui)
         control.target, control.workload = self._order.target, user_class.workload
         control.ledger = self._order.ledger

@@ -21,6 +21,7 @@ from locust.runners import WorkerRunner
 from smtpbench.load.control import Control, control_of
 from smtpbench.load.engine import User as EngineUser
 from smtpbench.load.locust_options import add_options
+from smtpbench.load.locust_web import extend
 from smtpbench.load.workload import Workload
 from smtpbench.target import Target
 
@@ -62,6 +63,8 @@ class SmtpUser(User):
 
 def _attach(environment: Environment, **_: Any) -> None:
     control = control_of(environment)
+    if environment.parsed_options is not None and environment.web_ui is not None:
+        extend(environment.web_ui, control)  # `smtpbench load` does that itself
     if environment.parsed_options is None or isinstance(environment.runner, WorkerRunner):
         return  # a worker has no result, and `smtpbench load` shows its own
     environment.events.quit.add_listener(lambda **_: _warn(control))

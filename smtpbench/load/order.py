@@ -37,5 +37,6 @@ class Order(BaseModel):
     master_host: str = "127.0.0.1"
     master_port: int = DEFAULT_MASTER_PORT
     web_port: int | None = None
+    metrics: tuple[str, int] | None = None  # where to serve OpenMetrics; port 0 is any
     abort: AbortRule | None = None
     ledger: Path | None = None

@@ -41,6 +41,7 @@ def run_load(
     master_host: str = "127.0.0.1",
     master_port: int = DEFAULT_MASTER_PORT,
     web_port: int | None = None,
+    metrics: tuple[str, int] | None = None,
     abort: AbortRule | None = None,
     ledger: Path | None = None,
     calibrate: bool | None = None,
@@ -51,6 +52,7 @@ def run_load(
     `progress` gets a mapping once a second, see `Control.progress`.
     `notice` gets lines worth reading at once, such as that a worker came or went.
     `processes` run on this machine, or with `await_workers` connect to us from elsewhere.
+    `metrics` is the host and port at which OpenMetrics are served meanwhile.
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
     loopback meanwhile. `ledger` is a folder for journals of what was acknowledged (see delivery/ledger.py),
     of processes on this machine. `calibrate` the generator first, or not; None does so before runs that last
@@ -70,7 +72,7 @@ def run_load(
     order = Order(
         role="master" if await_workers else "local", target=target, workload=given, scenario=scenario,
         processes=processes, master_host=master_host, master_port=master_port, web_port=web_port, abort=abort,
-        ledger=ledger,
+        metrics=metrics, ledger=ledger,
     )  # fmt: skip
     ceiling = None if scenario or await_workers else _calibrated(target, make_workload(**given), calibrate)
     said = _conduct(order, progress, notice)
