@@ -32,7 +32,7 @@ from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
 from smtpbench.load.run import run_load, run_worker
-from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
+from smtpbench.load.scenario import find_scenario, is_toml, read_scenario, scenario_thresholds
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
 from smtpbench.report import Result, render_terminal, write_outputs
@@ -246,6 +246,7 @@ def load(
         return EXIT_OK
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
+    threshold = [*scenario_thresholds(scenario), *threshold]
     thresholds = [parse_threshold(text) for text in threshold]
     given = {
         "users": users, "rate": rate, "arrivals": arrivals, "seed": seed, "max_sessions": max_sessions,

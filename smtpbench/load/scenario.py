@@ -11,6 +11,8 @@ endpoint = "mx"
 share = "30%"
 endpoint = "submission"
 auth = true
+
+``thresholds = ["error_rate < 0.1%"]`` before the first table is what the command line has as ``--threshold``.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from typing import Any
 
 import smtpbench
 from smtpbench.errors import UsageError
+from smtpbench.load.thresholds import parse_threshold
 from smtpbench.load.workload import Workload, is_trace, validated, with_users
 
 _EMPIRICAL = "empirical:"
+_THRESHOLDS = "thresholds"  # of a file, beside the workload
 
 
 def is_toml(scenario: Path) -> bool:
@@ -60,18 +64,40 @@ def read_scenario(path: Path) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in data or name != "users"}
 
 
+def scenario_thresholds(scenario: Path | None) -> list[str]:
+    """What a TOML file asks of a run: ``thresholds = ["body.p99 < 500ms"]``. Raises UsageError."""
+    if scenario is None or not is_toml(path := find_scenario(scenario)):
+        return []
+    found = _load(path).get(_THRESHOLDS, [])
+    if not isinstance(found, list):
+        raise UsageError(f"{path}: {_THRESHOLDS}: {found!r}: expected a list such as ['body.p99 < 500ms']")
+    for number, text in enumerate(found):
+        try:
+            parse_threshold(str(text))
+        except UsageError as error:
+            reason = str(error).removeprefix("--threshold ")
+            raise UsageError(f"{path}: {_THRESHOLDS}[{number}]: {reason}") from None
+    return [str(text) for text in found]
+
+
 def workload_of(path: Path) -> Workload:
     """The workload of a TOML file, with one user if it names no model; for a Locust file to build on."""
     return validated(with_users(_read(path), 1), str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What it says of the workload, with the files it names made absolute."""
+    data = _load(path)
+    data.pop(_THRESHOLDS, None)
     if is_trace(data.get("arrivals")):
         data["arrivals"] = str(path.parent / data["arrivals"])
     for table in (data, *data.get("traffic", ())):

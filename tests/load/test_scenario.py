@@ -7,7 +7,7 @@ import pytest
 from smtpbench.cli.load import workload_fields
 from smtpbench.errors import UsageError
 from smtpbench.load.quantities import SIZE
-from smtpbench.load.scenario import read_scenario, workload_of
+from smtpbench.load.scenario import read_scenario, scenario_thresholds, workload_of
 from smtpbench.load.workload import make_workload
 from smtpbench.target import Role
 
@@ -63,6 +63,29 @@ def test_a_file_may_leave_the_model_to_the_command_line(file: Path) -> None:
     assert read_scenario(file) == {"message_size": 4096}
     assert make_workload(**workload_fields(file, None)).users == 10
     assert make_workload(**workload_fields(file, None, rate="5")).rate == 5
+
+
+def test_thresholds_are_read_apart_from_the_workload(file: Path) -> None:
+    file.write_text('users = 3\nthresholds = ["body.p99 < 500ms", "error_rate < 0.1%"]\n')
+    assert scenario_thresholds(file) == ["body.p99 < 500ms", "error_rate < 0.1%"]
+    assert read_scenario(file) == {"users": 3}
+    assert scenario_thresholds(None) == scenario_thresholds(file.with_suffix(".py")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "thresholds = ['body.p99 < 500ms', 'body.p99 < 5']",
+            r"thresholds\[1\]: 'body.p99 < 5': a latency needs",
+        ),
+        ("thresholds = 'body.p99 < 500ms'", "thresholds: 'body.p99 < 500ms': expected a list such as"),
+    ],
+)
+def test_a_threshold_that_is_none_is_named(file: Path, text: str, complaint: str) -> None:
+    file.write_text(text)
+    with pytest.raises(UsageError, match=f"some.toml: {complaint}"):
+        scenario_thresholds(file)
 
 
 def test_files_are_looked_for_beside_it(file: Path) -> None:
