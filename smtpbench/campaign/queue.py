@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +25,7 @@ SETTLE_S = 10.0
 RETRIES = 4  # of the target: so many are waited for before what is missing is called lost
 WITHIN_S = 300.0
 LINGER_S = 1.0
+LOCAL_PART = "queue"  # of the addresses that mail goes to
 BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
 KILLED = "the run was killed before its end: what is missing may have arrived since"
 
@@ -58,16 +59,25 @@ def _retry(target: Target) -> float:
     return (target.relay.retry_s or 0.0) if target.relay else 0.0
 
 
-def choose(target: Target, follow: Follow | None) -> tuple[Source, dict[str, Any]]:
-    """The place to follow to, and the fields of the workload that lead there. Raises UsageError."""
+def choose(
+    target: Target, follow: Follow | None, domains: Sequence[str] = ()
+) -> tuple[Source, dict[str, Any]]:
+    """The place to follow to, and the fields of the workload that lead there. Raises UsageError.
+
+    With `domains` each session carries mail for one of them, as many for each.
+    """
     relay = target.relay
+    fields: dict[str, Any] = {}
+    if domains:
+        fields["traffic"] = [{"name": name, "recipient": f"{LOCAL_PART}@{name}"} for name in domains]
     if follow is Follow.MAILBOX or (follow is None and relay is None):
-        return open_source(target), {}
+        return open_source(target), fields
     if relay is None:
         raise UsageError("--follow relay: the target has no [relay]: it does not say what it sends on to us")
     return SinkSource(*relay.address), {
-        "recipient": f"queue@{relay.domain}",
+        "recipient": f"{LOCAL_PART}@{relay.domain}",
         "sender": f"sender@{relay.domain}",  # so that what it has to report comes to us as well
+        **fields,
     }
 
 
@@ -77,6 +87,7 @@ def run_queue(
     folder: Path,
     *,
     follow: Follow | None = None,
+    domains: Sequence[str] = (),
     patience: Patience = Patience(),
     progress: Progress | None = None,
     scenario: Path | None = None,
@@ -84,13 +95,16 @@ def run_queue(
 ) -> QueueResult:
     """Load `target` and follow what it accepts; the ledger is kept in `folder`, which has none yet.
 
-    `fields` and `progress` are as in `run_load`; progress has `arrived`, `arrived_last_s` and `depth`
-    too, and while what is left is waited for, nothing but those and `accepted`. A first
-    KeyboardInterrupt ends the load, a second the wait for the rest. Raises SmtpbenchError.
+    `domains` are where its mail goes, if not to the domain of its relay. `fields` and `progress` are as in
+    `run_load`; progress has `arrived`, `arrived_last_s` and `depth` too, and while what is left is waited
+    for, nothing but those and `accepted`. A first KeyboardInterrupt ends the load, a second the wait for the
+    rest. Raises SmtpbenchError.
     """
     if (folder / FILE).exists() or journals(folder):
         raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
-    source, own = choose(target, follow)
+    source, own = choose(target, follow, domains)
+    if "traffic" in own and fields.get("traffic"):
+        raise UsageError("--domain: the scenario has a traffic of its own, which says where its mail goes")
     show = progress or (lambda _: None)
     before = 0
     with Follower(source, folder) as follower:

@@ -65,6 +65,13 @@ FollowOpt = Annotated[
     Follow | None,
     _delivery("To the next hop, which we are (if the target has [relay]), or into the mailbox it names."),
 ]
+DomainOpt = Annotated[
+    list[str],
+    _delivery(
+        "Send to this domain, and to others so named, instead of the target's relay domain; repeatable. The "
+        "target must send all of them on to us (those below its relay domain, in the lab).", "NAME",
+    ),
+]  # fmt: skip
 SettleOpt = Annotated[
     str | None,
     _delivery(
@@ -104,6 +111,7 @@ def queue(
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     processes: LocalProcessesOpt = 1,
     follow: FollowOpt = None,
+    domain: DomainOpt = [],  # noqa: B006
     settle: SettleOpt = None,
     drain: DrainOpt = None,
     options: TargetOptions,
@@ -139,7 +147,7 @@ def queue(
         interruptible(),
     ):
         result = run_queue(
-            opened, fields, folder, follow=follow, patience=patience, progress=show,
+            opened, fields, folder, follow=follow, domains=domain, patience=patience, progress=show,
             scenario=scenario, processes=processes,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]

@@ -31,7 +31,7 @@ PASSWORD = $${readfile{/etc/exim4/password}{}}
 primary_hostname = $name
 qualify_domain = $domain
 domainlist local_domains = $domain
-domainlist relay_domains = $relay_domain
+domainlist relay_domains = $relay_domain : *.$relay_domain
 local_interfaces = $host
 daemon_smtp_ports = $mx : $submission : $submissions
 tls_on_connect_ports = $submissions
@@ -76,7 +76,7 @@ mailboxes:
   local_parts = $mailboxes
   transport   = maildir
 
-# Mail for one domain goes to a port where we listen
+# Mail for one domain and those below it goes to a port where we listen
 next_hop:
   driver      = manualroute
   domains     = +relay_domains

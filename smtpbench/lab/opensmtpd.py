@@ -37,7 +37,7 @@ action "deliver" maildir "/var/smtpbench/mail/$maildir" userbase <owner> virtual
 match from any for domain { "$domain", "$name" } action "deliver"
 # Mail for one domain goes to a port where we listen
 action "next hop" relay host smtp://$host:$relay
-match from any for domain "$relay_domain" action "next hop"
+match from any for domain { "$relay_domain", "*.$relay_domain" } action "next hop"
 """)
 
 

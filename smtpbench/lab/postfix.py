@@ -59,9 +59,10 @@ smtpd_tls_security_level = may
 # Nothing asks the DNS, and nothing leaves the machine
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
-# … but mail for one domain, to a port where we listen; tried again within seconds, whatever happens there
+# … but mail for one domain and those below it, to a port where we listen; tried again within seconds,
+# whatever happens there
 relay_domains = $relay_domain
-transport_maps = inline:{ { $relay_domain = smtp:[$host]:$relay } }
+transport_maps = inline:{ { $relay_domain = smtp:[$host]:$relay }, { .$relay_domain = smtp:[$host]:$relay } }
 queue_run_delay = 1s
 minimal_backoff_time = ${retry}s
 maximal_backoff_time = ${retry}s

@@ -66,7 +66,8 @@ class ServerConfig:
     `takes_no_mail` greets with `no_mail_code`: with 554 and then answers 503 to all but QUIT (RFC 5321 §3.1),
     or with 521 and then answers 521 (RFC 7504 §3).
     `sink` accepts any recipient, adds no trace and needs no mailbox. Sizes are in octets, times in seconds.
-    Mail for a domain of `relays` (in lower case) is taken from anybody and sent on to that host and port;
+    Mail for a domain of `relays` (in lower case), or one below it, is taken from anybody and sent on to that
+    host and port;
     `relay_ca` and `relay_name` are who signs its certificate and the name in it, for REQUIRETLS.
 
     `max_transactions` is announced with LIMITS and kept. `max_hold` is the longest that FUTURERELEASE offers;
@@ -117,6 +118,12 @@ class ServerConfig:
             and not (self.sink and keyword in NOT_OF_A_SINK)
             and not (keyword == "FUTURERELEASE" and not self.max_hold)
         )
+
+    def relay_of(self, domain: str) -> tuple[str, int] | None:
+        """The host and port where mail for `domain` is sent on to, if it is."""
+        labels = domain.lower().split(".")
+        above = (".".join(labels[at:]) for at in range(len(labels)))
+        return next((self.relays[name] for name in above if name in self.relays), None)
 
     @property
     def is_submission(self) -> bool:

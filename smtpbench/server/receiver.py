@@ -120,7 +120,7 @@ class Receiver(Extensions, Reporting, Submission):
 
     def is_relayed(self, path: Path) -> bool:
         """Whether `path` is in a domain whose mail we send on."""
-        return path.domain.decode("utf-8").lower() in self.config.relays
+        return self.config.relay_of(path.domain.decode("utf-8")) is not None
 
     def address_of(self, path: Path) -> bytes:
         """The recipient in the delivered envelope: without source route, a bare Postmaster completed."""

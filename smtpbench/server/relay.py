@@ -74,8 +74,9 @@ class Relay:
     async def attempt(self, message: Outbound) -> Courier:
         """One session with the hop; a connection that fails leaves everything to be tried again."""
         courier = self.courier(message, name=self.config.name)
-        domain = message.recipients[0].rpartition(b"@")[2].decode("utf-8").lower()
-        host, port = self.config.relays[domain]
+        hop = self.config.relay_of(message.recipients[0].rpartition(b"@")[2].decode("utf-8"))
+        assert hop is not None
+        host, port = hop
         tls = Tls(
             ca=self.config.relay_ca,
             verify=self.verifies(message),
@@ -153,7 +154,7 @@ class Relay:
         sender, address = self.report_sender(message), message.sender
         local, _, domain = address.rpartition(b"@")
         where = domain.decode("utf-8", "replace").lower()
-        if where in self.config.relays:
+        if self.config.relay_of(where) is not None:
             mail = {"REQUIRETLS": None} if "REQUIRETLS" in message.mail else {}
             self.accept(Outbound(RELAYED, sender, (address,), content, mail, ({"NOTIFY": "NEVER"},), now))
             return
