@@ -3,8 +3,8 @@
 The depth at a time is how many messages had been accepted and were not yet delivered or bounced. All
 functions are pure; times are in ns of one clock.
 
-Whether the queue grows is asked of its *net growth*: the loaded part of the run is cut into equal slices, and
-the mean growth of a slice gets a confidence interval from how much slices differ and hang together (Newey
+Whether the queue grows is asked of its *net growth*: the second half of the load is cut into equal slices,
+and the mean growth of a slice gets a confidence interval from how much slices differ and hang together (Newey
 and West's variance, Student's t): where a queue comes and goes, what one slice adds the next takes away. A
 line fitted through the depth itself would find a slope in any random walk. Growth counts only if it is more
 than `MATERIAL` of what was accepted: with more load a queue is a little deeper, and that is no growth.
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 SLICES = 60
 FEWEST_SLICES = 5
 SHORTEST_SLICE_S = 0.25  # shorter ones hold too few messages to be alike
-SKIPPED = 0.1  # of the loaded part at its beginning: an empty queue fills
+SKIPPED = 0.5  # of the loaded part at its beginning: an empty queue fills, and some servers bound theirs
 MATERIAL = 0.02
 STEP_S = 0.25
 NS = 1_000_000_000

@@ -75,19 +75,22 @@ def _rates(result: QueueResult) -> str:
     accepted, delivered = result.accept_rate, result.delivery_rate
     assert accepted is not None
     assert delivered is not None
-    return f"Under load {_estimate(accepted)} messages/s were accepted and {_estimate(delivered)} delivered."
+    return (
+        f"In the second half of the load {_estimate(accepted)} messages/s were accepted "
+        f"and {_estimate(delivered)} delivered."
+    )
 
 
 def _sustainable(result: QueueResult) -> str:
     slope = f" ({_estimate(result.depth_slope)} messages/s)" if result.depth_slope else ""
     if result.growth == "growing" and result.sustainable:
-        return f"The queue grew{slope}: {_estimate(result.sustainable)} messages/s are sustainable."
+        return f"The queue grew then{slope}: {_estimate(result.sustainable)} messages/s are sustainable."
     if result.growth == "sustained" and result.sustainable:
         return (
-            f"The queue did not grow{slope}: at least {number(result.sustainable.per_s)} "
+            f"The queue did not grow then{slope}: at least {number(result.sustainable.per_s)} "
             "messages/s are sustainable."
         )
-    return f"Whether the queue grew cannot be told{slope}: the run is too short or too uneven."
+    return f"Whether the queue grew then cannot be told{slope}: the load is too short or too uneven."
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -45,7 +45,7 @@ def test_the_series_goes_to_the_end_and_has_no_more_points_than_asked():
 
 @pytest.mark.parametrize("rate", [400, 900, 970])
 def test_a_queue_below_its_capacity_of_1000_is_never_said_to_grow(rate):
-    found = [one.growth for one in judged(rate, 1000)]
+    found = [one.growth for one in judged(rate, 1000, 60.0)]
     assert Growth.GROWING not in found
     assert found.count(Growth.SUSTAINED) >= 36
 

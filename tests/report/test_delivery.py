@@ -61,8 +61,8 @@ def test_the_conclusion(fields, tone, words):
 
 def test_what_is_said_of_the_rate_is_what_was_found():
     grown = " ".join(sentences(result()))
-    assert "Under load 100 ± 10 messages/s were accepted and 65 ± 5 delivered." in grown
-    assert "The queue grew (35 ± 5 messages/s): 65 ± 5 messages/s are sustainable." in grown
+    assert "In the second half of the load 100 ± 10 messages/s were accepted and 65 ± 5 delivered." in grown
+    assert "The queue grew then (35 ± 5 messages/s): 65 ± 5 messages/s are sustainable." in grown
     steady = " ".join(sentences(result(growth="sustained", sustainable_at_least=True)))
     assert "at least 65 messages/s are sustainable" in steady
     assert "cannot be told" in " ".join(sentences(result(growth="unclear", sustainable=None)))
