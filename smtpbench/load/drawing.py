@@ -29,6 +29,16 @@ def sizes(distribution: Distribution) -> list[int]:
         number //= 2
 
 
+def one_of(
+    transactions: Sequence[Transaction], random: Random, *, in_turn: bool = False
+) -> Callable[[], Transaction]:
+    """What gives one of `transactions` each time, drawn or `in_turn`: `Drawn`, where all else is the same."""
+    if in_turn or len(transactions) == 1:
+        return cycle(transactions).__next__
+    number, draw = len(transactions), random.random
+    return lambda: transactions[int(draw() * number)]
+
+
 class Drawn:
     """Draws each transaction: how many of `rcpts` it names, and which of `messages` it is, if not `in_turn`.
 

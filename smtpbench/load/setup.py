@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from random import Random
@@ -22,14 +22,14 @@ from smtpbench.load.corpus.mime import Envelope
 from smtpbench.load.corpus.signing import Signing
 from smtpbench.load.corpus.stock import Pool, Stock
 from smtpbench.load.distributions import Distribution
-from smtpbench.load.drawing import Drawn, Message, sizes
+from smtpbench.load.drawing import KNOWN_MAX, Drawn, Message, one_of, sizes
 from smtpbench.load.engine import Engine
 from smtpbench.load.envelope import Identified, mail_parameters, rcpt_parameters
 from smtpbench.load.journaled import Book
 from smtpbench.load.kinds import Kind, Mix, counted
 from smtpbench.load.manner import Manner, Traffic
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import Script, Transaction, always
+from smtpbench.load.script import Script, Transaction
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.watch import Watch
 from smtpbench.load.workload import Workload
@@ -200,11 +200,12 @@ def make_script(
         envelope = Envelope(sender, tuple(recipients), manner.smtputf8)
         pool = stock.generated(manner.content, sizes(manner.message_size), envelope, _signing(manner, sender))
     messages = _messages(manner, sender, pool)
-    if len(messages) == 1 and manner.recipients.fixed is not None:
-        mail, content, bdat_content = messages[0]
-        following = always(Transaction(mail, rcpts, content, bdat_content)).next
+    random = random or Random(1)
+    if manner.recipients.fixed is not None and len(messages) <= KNOWN_MAX:
+        transactions = [Transaction(mail, rcpts, content, bdat) for mail, content, bdat in messages]
+        following = one_of(transactions, random, in_turn=pool.in_turn)
     else:
-        following = Drawn(rcpts, messages, manner.recipients, random or Random(1), in_turn=pool.in_turn).next
+        following = Drawn(rcpts, messages, manner.recipients, random, in_turn=pool.in_turn).next
     if manner.dsn is not None and manner.dsn.envid:
         following = Identified(following).next
     needs = {name: whose for name, whose in pool.needs.items() if name not in manner.needs}
@@ -220,13 +221,15 @@ def _signing(manner: Manner, sender: str) -> Signing | None:
 
 def _messages(manner: Manner, sender: str, pool: Pool) -> list[Message]:
     """What is sent: contents, each with the MAIL that says what it is, in the order of the pool."""
+
+    @cache
+    def mail(needs: frozenset[str]) -> bytes:
+        return commands.mail(sender, mail_parameters(manner, needs)) + commands.CRLF
+
     messages: list[Message] = [
-        (
-            commands.mail(sender, mail_parameters(manner, content.needs)) + commands.CRLF,
-            content.next_content, content.next_bdat if manner.chunking else None,
-        )
+        (mail(content.needs), content.next_content, content.next_bdat if manner.chunking else None)
         for content in pool.contents
-    ]  # fmt: skip
+    ]
     return [messages[index] for index in pool.order]
 
 

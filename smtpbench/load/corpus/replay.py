@@ -29,7 +29,6 @@ LONGEST_LINE = 998  # octets without CRLF (RFC 5321 §4.5.3.1.6)
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")  # RFC 5322 §2.2, and the blanks of its §4.5
-_LONG_LINE = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Corpus:
         for mail in self.mails:
             digest.update(b"%d:" % len(mail.octets) + mail.octets)
             octets += len(mail.octets)
-            long += _LONG_LINE.search(mail.octets) is not None
+            long += max(map(len, mail.octets.split(b"\r\n"))) > LONGEST_LINE
         lines = f", {long:,} with lines longer than {LONGEST_LINE} octets" if long else ""
         messages = f"{len(self.mails):,} message{'s' if len(self.mails) != 1 else ''}"
         return f"{messages}, {octets:,} octets{lines}, sha256 {digest.hexdigest()[:16]}"

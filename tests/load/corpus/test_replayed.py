@@ -149,3 +149,21 @@ async def test_a_whole_mbox_goes_out(running: Running, tmp_path: Path) -> None:
     async with running() as (server, target):
         await send(target, messages=3, corpus=str(tmp_path / "mail.mbox"), pipelining=False)
     assert subjects(server.contents) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_no_word_of_the_mail_is_in_what_was_witnessed(
+    running: Running, tmp_path: Path, pipelining: bool
+) -> None:
+    (tmp_path / "1.eml").write_bytes(b"Subject: SECRET\n\n.SECRET\n")
+    async with running(Script(after_content=lambda n: b"250 ok\n" if n % 3 == 0 else b"250 ok\r\n")) as (
+        server, target,
+    ):  # fmt: skip
+        engine = await send(
+            target, messages=9, corpus=str(tmp_path), watch_share=1.0, pipelining=pipelining
+        )  # fmt: skip
+    assert all(b"SECRET" in content for content in server.contents)
+    seen = [batch.watched for batch in engine.batches]
+    assert any(one["findings"] for one in seen)
+    assert "octets of content]" in str(seen)
+    assert "SECRET" not in str(seen)
