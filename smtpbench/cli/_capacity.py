@@ -178,8 +178,9 @@ class PreparedSearch:
                 unfit = _OF_USERS if "rate" in load else frozenset[str]()
                 fields = {name: value for name, value in self.fields.items() if name not in unfit}
                 return run_load(
-                    target, {**fields, **load}, progress=status.show, scenario=scenario, processes=processes
-                )
+                    target, {**fields, **load}, progress=status.show, scenario=scenario,
+                    processes=processes, calibrate="rate" in load,  # once: the answer is kept
+                )  # fmt: skip
 
             one_user = make_workload(**{**self.fields, "users": 1})
             found = CapacityRun(
