@@ -13,7 +13,7 @@ help:
 	@echo "make test      lint, types, layer rule, hermetic tests with branch coverage"
 	@echo "make lab-test  the tests that start real servers (root)"
 	@echo "make lint      format, lint, types, layer rule"
-	@echo "make bench     our engine against Postfix's smtp-source (root)"
+	@echo "make bench     our engine and sink against Postfix's smtp-source and smtp-sink (root)"
 	@echo "make lock      resolve requirements.lock again (UPGRADE=--upgrade: to the newest)"
 	@echo "make clean     remove .venv and every cache"
 
@@ -49,6 +49,7 @@ lab-test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/engine_vs_smtp_source.py
+	$(BIN)/python benchmarks/sink_vs_smtp_sink.py
 
 lock:
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv; }

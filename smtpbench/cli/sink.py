@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json as json_format
 import signal
 import ssl
@@ -25,7 +26,6 @@ from smtpbench.cli._listening import (
 )
 from smtpbench.delivery.sink_record import KeepingMaildir, RecordFile
 from smtpbench.errors import EXIT_OK, SmtpbenchError, UsageError
-from smtpbench.load.workload import parse_duration
 from smtpbench.server.sink import NAME, Consumer, Sink, SinkCounts, sink_config
 from smtpbench.server.sink_receiver import Taken
 from smtpbench.server.sink_script import SCRIPT_HELP, SinkScript, load_script
@@ -96,7 +96,7 @@ def sink(
         typer.echo(SCRIPT_HELP)
         return EXIT_OK
     host, port = listen_address(listen)
-    stop_after = None if run_time is None else parse_duration(run_time)
+    stop_after = None if run_time is None else _seconds(run_time)
     told = load_script(script, rule, without, seed)
     tls = _tls(starttls, tls_cert, tls_key, ca_out)
     config = sink_config(
@@ -115,6 +115,12 @@ def sink(
     if made.failure is not None:
         raise SmtpbenchError(f"the sink stopped taking mail: {made.failure}")
     return EXIT_OK
+
+
+def _seconds(run_time: str) -> float:
+    from smtpbench.load.workload import parse_duration  # with all that load needs: not for every sink
+
+    return parse_duration(run_time)
 
 
 def _tls(starttls: bool, cert: Path | None, key: Path | None, ca_out: Path | None) -> ssl.SSLContext | None:
@@ -153,6 +159,7 @@ async def _run(made: Sink, stop_after: float | None) -> None:
     if stop_after is not None:
         loop.call_later(stop_after, stop.set)
     async with made:
+        gc.freeze()  # what is there now stays: the collector need not look at it again
         typer.echo(f"listening on {Endpoint(host=made.config.host, port=made.port).address}")
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, made.failed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import cast
 
 from smtpbench.server.config import NEXT_HOP_EXTENSIONS, ServerConfig
 from smtpbench.server.receiver import Receiver
@@ -169,7 +170,15 @@ class SinkConnection(Connection):
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(sink)
+        self._sink = sink
         self._heard = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there, whoever it is: to ask the system for its address costs as much as a command."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._receiver = self._sink.new_receiver(self._sink.config)
+        self._sink.connections.add(self)
+        self._send(self._receiver.greeting())
 
     def data_received(self, data: bytes) -> None:
         """Octets of the client."""
@@ -198,7 +207,6 @@ class HoldingConnection(SinkConnection):
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(sink)
-        self._sink = sink
         self._held: list[bytes] = []
 
     def release(self) -> None:

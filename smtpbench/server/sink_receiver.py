@@ -91,7 +91,7 @@ class Intake(Protocol):
         """The same message, for the consumer."""
 
 
-_Step = Callable[["SinkReceiver", bytes, Path], bool]
+_Step = Callable[["SinkReceiver", bytes, Path], bytes | None]
 _Known = tuple[_Step, bytes, Path]  # what to do, with the line (CRLF included) and the path it is about
 
 
@@ -126,10 +126,12 @@ class SinkReceiver(Receiver):
             if end == len(data):
                 return self.take_output()
             data = data[end:]
-        steps = _steps(data)
+        steps = _known_group(data) if len(data) <= LONGEST_KNOWN else ()
         for number, (step, line, path) in enumerate(steps):
-            if not step(self, line, path):
+            said = step(self, line, path)
+            if said is None:
                 return super().feed(b"".join([line for _, line, _ in steps[number:]]))
+            self.output.append(said)
         return self.take_output() if steps else super().feed(data)
 
     def run(self) -> bytes:
@@ -152,53 +154,48 @@ class SinkReceiver(Receiver):
         self.finish(transaction, data[: dot + 2])
         return dot + len(END_OF_DATA)
 
-    def quick_hello(self, line: bytes, _: Path) -> bool:
-        """EHLO, LHLO or HELO as it came before; whether it could be done so."""
+    def quick_hello(self, line: bytes, _: Path) -> bytes | None:
+        """EHLO, LHLO or HELO as it came before: the reply. None: it could not be done so."""
         hello = self._phrases.hellos.get(line)
         if hello is None or self.tls_active:
-            return False
+            return None
         self.transaction = None
         self.state = _READY
         reply, self.helo, self.extended, self._parameters = hello
-        self.output.append(reply)
-        return True
+        return reply
 
-    def quick_mail(self, _: bytes, path: Path) -> bool:
-        """MAIL without parameters; whether it could be done so."""
+    def quick_mail(self, _: bytes, path: Path) -> bytes | None:
+        """MAIL without parameters, likewise."""
         if self.state is not _READY:
-            return False
+            return None
         self.transaction = Transaction(path)
         self.state = _MAIL
-        self.output.append(self._phrases.mail)
-        return True
+        return self._phrases.mail
 
-    def quick_rcpt(self, _: bytes, path: Path) -> bool:
-        """RCPT without parameters; whether it could be done so."""
+    def quick_rcpt(self, _: bytes, path: Path) -> bytes | None:
+        """RCPT without parameters, likewise."""
         transaction = self.transaction
         if transaction is None or (self.state is not _MAIL and self.state is not _RCPT):
-            return False
+            return None
         if len(transaction.recipients) >= self.config.max_recipients:
-            return False
+            return None
         transaction.recipients.append(Recipient(path, path.mailbox, RELAYED))
         self.state = _RCPT
-        self.output.append(self._phrases.rcpt)
-        return True
+        return self._phrases.rcpt
 
-    def quick_data(self, _: bytes, __: Path) -> bool:
-        """DATA; whether it could be done so."""
+    def quick_data(self, _: bytes, __: Path) -> bytes | None:
+        """DATA, likewise."""
         if self.state is not _RCPT or self.transaction is None or self.transaction.binary:
-            return False
+            return None
         self.state = _CONTENT
         self._fresh = True
-        self.output.append(self._phrases.go_on)
-        return True
+        return self._phrases.go_on
 
-    def quick_quit(self, _: bytes, __: Path) -> bool:
+    def quick_quit(self, _: bytes, __: Path) -> bytes:
         """QUIT."""
-        self.output.append(self._phrases.bye)
         self.close()
         self._short = False
-        return True
+        return self._phrases.bye
 
     # the receiver's way
 
@@ -263,16 +260,12 @@ _QUICK: dict[Verb, _Step] = {
 }
 
 
-def _steps(data: bytes) -> tuple[_Known, ...]:
-    """The steps of lines that were sent together; none if there is anything else in `data`."""
-    return _known_group(data) if len(data) <= LONGEST_KNOWN else ()
-
-
 _LAST = (SinkReceiver.quick_data, SinkReceiver.quick_quit)
 
 
 @lru_cache(KNOWN_GROUPS)
 def _known_group(data: bytes) -> tuple[_Known, ...]:
+    """The steps of lines that were sent together; none if there is anything else in `data`."""
     *lines, rest = data.split(b"\r\n")
     steps = tuple([known for known in map(_known_line, lines) if known is not None])
     last_words = any(step in _LAST for step, _, _ in steps[:-1])  # what follows them is not a command

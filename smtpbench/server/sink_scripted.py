@@ -211,8 +211,8 @@ class ScriptedConnection(HoldingConnection):
     _resting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
-        super().connection_made(transport)
+        """A client is there, and its address may matter."""
+        Connection.connection_made(self, transport)
         if self._read_rate():
             connected = transport.get_extra_info("socket")
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
