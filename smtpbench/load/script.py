@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -51,8 +50,3 @@ class Script:
     next: Callable[[], Transaction]
     lmtp: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)
-
-
-def always(transaction: Transaction, *, lmtp: bool = False) -> Script:
-    """The script of a workload whose transactions differ in their content only."""
-    return Script(repeat(transaction).__next__, lmtp)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import compress, product
+from itertools import compress, product, repeat
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +18,7 @@ from smtpbench.load.corpus.plain import plain
 from smtpbench.load.flow import Flow
 from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.recorder import Recorder
-from smtpbench.load.script import Script, Transaction, always
+from smtpbench.load.script import Script, Transaction
 from smtpbench.load.supply import Budget
 
 RECIPIENTS = ["a@example.net", "b@example.net"]
@@ -147,15 +147,13 @@ class Wire(asyncio.Transport):
 def script_of(*, lmtp: bool = False) -> Script:
     """Messages of 600 octets to both recipients."""
     content = Content(plain(600, "s@example.org", RECIPIENTS), Identifiers())
-    return always(
-        Transaction(
-            b"MAIL FROM:<s@example.org>\r\n",
-            tuple(b"RCPT TO:<%s>\r\n" % name.encode() for name in RECIPIENTS),
-            content.next_content,
-            content.next_bdat,
-        ),
-        lmtp=lmtp,
+    transaction = Transaction(
+        b"MAIL FROM:<s@example.org>\r\n",
+        tuple(b"RCPT TO:<%s>\r\n" % name.encode() for name in RECIPIENTS),
+        content.next_content,
+        content.next_bdat,
     )
+    return Script(repeat(transaction).__next__, lmtp)
 
 
 async def session(
