@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from smtpbench.campaign.result import DepthPoint, DomainStats, Estimate, LedgerCounts, QueueResult
+from smtpbench.campaign.result import DepthPoint, DomainStats, Estimate, HeadOfLine, LedgerCounts, QueueResult
 from smtpbench.delivery.accounts import Balance, Copy, domain_of
 from smtpbench.delivery.depth import Growth, jain, series, times, trend
 from smtpbench.load.recorder import COUNTS_LENGTH, HIGHEST_US, histogram, indices, phase_stats
@@ -26,6 +26,16 @@ def describe(result: QueueResult, balance: Balance) -> None:
     if balance.accepted_ns:
         _describe_depth(result, balance)
         _describe_domains(result, balance, max(balance.accepted_ns))
+
+
+def head_of_line(copies: Sequence[Copy], slow_domain: str, since_ns: int) -> HeadOfLine:
+    """How long mail for other domains took before `slow_domain` grew slow at `since_ns`, and since."""
+    others = [copy for copy in copies if domain_of(copy.recipient) != slow_domain.lower()]
+    taken = [(copy.answered_ns >= since_ns, copy.arrived_ns - copy.answered_ns) for copy in others]
+    before = latencies([took for late, took in taken if not late])
+    since = latencies([took for late, took in taken if late])
+    ratio = round(since.p50_ms / before.p50_ms, 3) if before.p50_ms and since.count else None
+    return HeadOfLine(slow_domain=slow_domain, before=before, since=since, ratio=ratio)
 
 
 def latencies(durations_ns: Sequence[int]) -> PhaseStats:

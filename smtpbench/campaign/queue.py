@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpbench import __version__
-from smtpbench.campaign.figures import describe
+from smtpbench.campaign.figures import describe, head_of_line
 from smtpbench.campaign.result import QueueResult
 from smtpbench.delivery.follow import Drain, Follower
 from smtpbench.delivery.journal import journals
@@ -19,17 +19,37 @@ from smtpbench.delivery.sources import SinkSource, Source, open_source
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import run_load
+from smtpbench.server.sink_script import Rule, SinkScript
 from smtpbench.target import Target
 
 SETTLE_S = 10.0
 RETRIES = 4  # of the target: so many are waited for before what is missing is called lost
 WITHIN_S = 300.0
 LINGER_S = 1.0
+A_LONG_TIME_S = 86_400.0
+NS = 1_000_000_000
 LOCAL_PART = "queue"  # of the addresses that mail goes to
 BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
 KILLED = "the run was killed before its end: what is missing may have arrived since"
 
 Progress = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A domain whose every message takes our hop `delay_s`, from `after_s` on (since it began to listen)."""
+
+    domain: str
+    delay_s: float
+    after_s: float
+
+    def added_to(self, script: SinkScript | None) -> SinkScript:
+        """The script, with that as its first rule."""
+        rule = Rule(
+            on="body", domain=self.domain, delay_s=self.delay_s, window_s=(self.after_s, A_LONG_TIME_S)
+        )
+        script = script or SinkScript()
+        return script.model_copy(update={"rule": (rule, *script.rule)})
 
 
 class Follow(StrEnum):
@@ -60,7 +80,7 @@ def _retry(target: Target) -> float:
 
 
 def choose(
-    target: Target, follow: Follow | None, domains: Sequence[str] = ()
+    target: Target, follow: Follow | None, domains: Sequence[str] = (), script: SinkScript | None = None
 ) -> tuple[Source, dict[str, Any]]:
     """The place to follow to, and the fields of the workload that lead there. Raises UsageError.
 
@@ -71,14 +91,24 @@ def choose(
     if domains:
         fields["traffic"] = [{"name": name, "recipient": f"{LOCAL_PART}@{name}"} for name in domains]
     if follow is Follow.MAILBOX or (follow is None and relay is None):
+        if script is not None:
+            raise UsageError("--hop-…: only a hop that we are can be told how to behave: see --follow relay")
         return open_source(target), fields
     if relay is None:
         raise UsageError("--follow relay: the target has no [relay]: it does not say what it sends on to us")
-    return SinkSource(*relay.address), {
+    return SinkSource(*relay.address, script), {
         "recipient": f"{LOCAL_PART}@{relay.domain}",
         "sender": f"sender@{relay.domain}",  # so that what it has to report comes to us as well
         **fields,
     }
+
+
+def repeats(script: SinkScript | None) -> bool:
+    """Whether a hop like this makes its clients send again what it has taken (RFC 5321 §6.1, RFC 1047)."""
+    return script is not None and (
+        any(rule.on == "body" and (rule.taken or rule.drop == "after") for rule in script.rule)
+        or bool(script.outages_s or script.flapping)
+    )
 
 
 def run_queue(
@@ -88,6 +118,8 @@ def run_queue(
     *,
     follow: Follow | None = None,
     domains: Sequence[str] = (),
+    script: SinkScript | None = None,
+    slow: Slow | None = None,
     patience: Patience = Patience(),
     progress: Progress | None = None,
     scenario: Path | None = None,
@@ -95,14 +127,17 @@ def run_queue(
 ) -> QueueResult:
     """Load `target` and follow what it accepts; the ledger is kept in `folder`, which has none yet.
 
-    `domains` are where its mail goes, if not to the domain of its relay. `fields` and `progress` are as in
+    `domains` are where its mail goes, if not to the domain of its relay. `script` is how our hop behaves, and
+    `slow` a domain that it makes slow half-way. `fields` and `progress` are as in
     `run_load`; progress has `arrived`, `arrived_last_s` and `depth` too, and while what is left is waited
     for, nothing but those and `accepted`. A first KeyboardInterrupt ends the load, a second the wait for the
     rest. Raises SmtpbenchError.
     """
     if (folder / FILE).exists() or journals(folder):
         raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
-    source, own = choose(target, follow, domains)
+    if slow is not None:
+        script = slow.added_to(script)
+    source, own = choose(target, follow, domains, script)
     if "traffic" in own and fields.get("traffic"):
         raise UsageError("--domain: the scenario has a traffic of its own, which says where its mail goes")
     show = progress or (lambda _: None)
@@ -128,7 +163,9 @@ def run_queue(
             progress=lambda: show(_queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
-    return _result(load, follower.ledger, source, drain, settle_s, busy)
+    result = _result(load, follower.ledger, source, drain, settle_s, busy, slow, script)
+    follower.ledger.close()
+    return result
 
 
 def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
@@ -144,14 +181,20 @@ def _queued(follower: Follower, accepted: int) -> dict[str, Any]:
 
 
 def _result(
-    load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float, busy: float
-) -> QueueResult:
+    load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float, busy: float,
+    slow: Slow | None, script: SinkScript | None,
+) -> QueueResult:  # fmt: skip
     result = QueueResult(**load.model_dump(exclude={"schema_"}))
     result.observer, result.exact_times = source.where, source.exact
     result.closed, result.interrupted, result.settle_s = drain.closed, drain.interrupted, settle_s
     ledger.import_journals()
-    describe(result, ledger.balance(closed=drain.closed))
-    ledger.close()
+    balance = ledger.balance(closed=drain.closed)
+    describe(result, balance)
+    if isinstance(source, SinkSource):
+        result.hop, result.excused = source.scripted, ["duplicated"] if repeats(script) else []
+        if slow is not None:
+            since_ns = source.began_ns + int(slow.after_s * NS)
+            result.head_of_line = head_of_line(balance.copies, slow.domain, since_ns)
     result.observer_busy = round(busy, 3)
     if busy > BUSY_MAX:
         result.invalid_reasons.append(f"the observer was the bottleneck: it used {busy:.0%} of a core")

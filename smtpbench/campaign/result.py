@@ -94,6 +94,18 @@ class DomainStats(_Model):
     in_queue: PhaseStats = PhaseStats()
 
 
+class HeadOfLine(_Model):
+    """What became of the other domains when one grew slow: their time in the queue, before and since.
+
+    `ratio` is of the medians; 1 is a queue in which a slow domain holds up nobody else.
+    """
+
+    slow_domain: str
+    before: PhaseStats
+    since: PhaseStats
+    ratio: float | None = None
+
+
 class QueueResult(LoadResult):
     """A whole run, as ``queue --json`` writes it (``model_dump_json(by_alias=True)``)."""
 
@@ -121,4 +133,12 @@ class QueueResult(LoadResult):
     sustainable: Estimate | None = None
     sustainable_at_least: bool = False  # the queue did not grow, so more may be sustainable
     domains: list[DomainStats] = Field(default_factory=list)
+    head_of_line: HeadOfLine | None = None
+    hop: dict[str, int] = Field(default_factory=dict)  # what the script of our hop did, and how often
+    excused: list[str] = Field(default_factory=list)  # words of the ledger that our own hop is the cause of
     fairness: float | None = None  # Jain's index over the domains' `in_time`; None of fewer than two
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """What the target did to messages that no server may do, as far as it was not our hop's doing."""
+        return {word: count for word, count in self.ledger.wrong.items() if word not in self.excused}

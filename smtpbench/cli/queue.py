@@ -20,6 +20,7 @@ from smtpbench.campaign.queue import (
     Follow,
     Patience,
     Progress,
+    Slow,
     run_queue,
 )
 from smtpbench.campaign.result import QueueResult
@@ -53,7 +54,9 @@ from smtpbench.lab.options import TargetOptions
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import parse_duration
 from smtpbench.report import render_terminal, write_outputs
+from smtpbench.server.sink_script import load_script
 
+START_UP_S = 2.0
 LEDGER = "ledger"  # the folder of the ledger in a run folder
 
 
@@ -72,6 +75,21 @@ DomainOpt = Annotated[
         "target must send all of them on to us (those below its relay domain, in the lab).", "NAME",
     ),
 ]  # fmt: skip
+HopScriptOpt = Annotated[
+    Path | None,
+    _delivery("How our next hop misbehaves: TOML as `smtpbench sink --script-help` says.", "FILE"),
+]
+HopRuleOpt = Annotated[
+    list[str],
+    _delivery(
+        """One rule, ahead of the file's: 'on = "rcpt", share = 0.2, reply = "451"'; repeatable.""", "RULE"
+    ),
+]
+SlowDomainOpt = Annotated[
+    str | None,
+    _delivery("One of the domains that our hop is slow for, from half-way on: are others held up?", "NAME"),
+]
+SlowDelayOpt = Annotated[str, _delivery("How slow: for each message.", "TIME")]
 SettleOpt = Annotated[
     str | None,
     _delivery(
@@ -112,6 +130,10 @@ def queue(
     processes: LocalProcessesOpt = 1,
     follow: FollowOpt = None,
     domain: DomainOpt = [],  # noqa: B006
+    slow_domain: SlowDomainOpt = None,
+    slow_delay: SlowDelayOpt = "1s",
+    hop_script: HopScriptOpt = None,
+    hop_rule: HopRuleOpt = [],  # noqa: B006
     settle: SettleOpt = None,
     drain: DrainOpt = None,
     options: TargetOptions,
@@ -140,6 +162,8 @@ def queue(
     )  # fmt: skip
     if follow is None and options.observe is not None:
         follow = Follow.MAILBOX
+    script = load_script(hop_script, hop_rule) if hop_script or hop_rule else None
+    slow = _slow(slow_domain, parse_duration(slow_delay), domain, fields.get("run_time"))
     with (
         _folder(outputs.out) as folder,
         open_target(target, options) as opened,
@@ -147,8 +171,8 @@ def queue(
         interruptible(),
     ):
         result = run_queue(
-            opened, fields, folder, follow=follow, domains=domain, patience=patience, progress=show,
-            scenario=scenario, processes=processes,
+            opened, fields, folder, follow=follow, domains=domain, script=script, slow=slow,
+            patience=patience, progress=show, scenario=scenario, processes=processes,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]
     write_outputs(
@@ -158,6 +182,17 @@ def queue(
     if not outputs.quiet:
         Console().print(render_terminal(result))
     return queue_exit_code(result)
+
+
+def _slow(name: str | None, delay_s: float, domains: list[str], run_time: float | None) -> Slow | None:
+    """The domain that grows slow half-way through the load; processes take a moment to start."""
+    if name is None:
+        return None
+    if name not in domains or len(domains) < 2:
+        raise UsageError(f"--slow-domain {name}: expected one of several --domain")
+    if run_time is None:
+        raise UsageError("--slow-domain needs --run-time: the domain grows slow half-way")
+    return Slow(name, delay_s, START_UP_S + run_time / 2)
 
 
 @contextmanager
@@ -172,7 +207,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def queue_exit_code(result: QueueResult) -> int:
     """What a run means. A message that was lost is a finding even where the measurement is not valid."""
-    if result.ledger.wrong or result.broken_rules:
+    if result.wrong or result.broken_rules:
         return EXIT_FINDINGS
     if not result.valid or not result.closed or result.ledger.pending:
         return EXIT_INCONCLUSIVE

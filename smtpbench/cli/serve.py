@@ -34,6 +34,13 @@ MaildirOpt = Annotated[
     Path | None,
     typer.Option(help="Deliver below this folder, a Maildir for each mailbox; without it, throw mail away."),
 ]
+RelayOpt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DOMAIN=HOST:PORT", help="Send mail for this domain, and those below it, on to there."
+    ),
+]
+RELAY_RETRY_S = 1.0  # nobody waits half an hour in a test
 FaultOpt = Annotated[list[str], typer.Option(metavar="NAME", help="Misbehave in this one way; repeatable.")]
 LimitOpt = Annotated[
     list[str],
@@ -54,6 +61,7 @@ def serve(
     listen: ListenOpt = "127.0.0.1:2525",
     role: RoleOpt = Role.MX,
     maildir: MaildirOpt = None,
+    relay: RelayOpt = None,
     fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     limit: LimitOpt = [],  # noqa: B006
     list_faults: ListFaultsOpt = False,
@@ -79,6 +87,8 @@ def serve(
         users=_users(username, password_env),
         tls=tls,
         certificate=certificate,
+        relays=_relays(relay),
+        relay_retry=RELAY_RETRY_S,
     )
     receiver = limited(parse_limits(limit), with_faults(fault)) if limit else None
     server = Server(config, store=_store(maildir), faults=tuple(fault), receiver=receiver)
@@ -109,6 +119,16 @@ def _print_faults() -> None:
     for name in sorted(FAULTS):
         table.add_row(name, FAULTS[name].summary, " ".join(FAULTS[name].requirements))
     Console().print(table)
+
+
+def _relays(relay: str | None) -> dict[str, tuple[str, int]]:
+    if relay is None:
+        return {}
+    domain, equals, where = relay.partition("=")
+    host, _, port = where.rpartition(":")
+    if not domain or not equals or not host or not port.isdecimal():
+        raise UsageError(f"--relay {relay}: expected DOMAIN=HOST:PORT")
+    return {domain.lower(): (host.strip("[]"), int(port))}
 
 
 def _users(username: str | None, password_env: str | None) -> dict[str, str]:
@@ -145,6 +165,9 @@ def _target_lines(
         lines += ["[tls]", f"ca = {_quoted(str(ca.resolve()))}", f"server_name = {_quoted('localhost')}", ""]
     if username is not None and password_env is not None:
         lines += ["[auth]", f"username = {_quoted(username)}", f"password_env = {_quoted(password_env)}", ""]
+    for name, (host, port) in config.relays.items():
+        listen = Endpoint(host=host, port=port).address
+        lines += ["[relay]", f"listen = {_quoted(listen)}", f"domain = {_quoted(name)}", "retry_s = 1.0", ""]
     lines += [
         "[fixtures]",
         f"recipient = {_quoted(f'alice@{domain}')}",

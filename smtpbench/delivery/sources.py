@@ -24,6 +24,8 @@ from smtpbench.delivery.observers.network import NetworkObserver
 from smtpbench.errors import UsageError
 from smtpbench.server.sink import Sink, sink_config
 from smtpbench.server.sink_receiver import Taken
+from smtpbench.server.sink_script import SinkScript
+from smtpbench.server.sink_scripted import ScriptedSink
 from smtpbench.target import Observe, Target
 
 _SEPARATOR = b"\nFrom "  # between the messages of an mbox (RFC 4155)
@@ -90,14 +92,28 @@ def _sink(rest: str) -> Source:
 
 
 class SinkSource:
-    """We listen as the next hop of the target, and take anything."""
+    """We listen as the next hop of the target, and take anything, or behave as `script` says.
+
+    `began_ns` is when we began to listen, wall clock: the times of a script count from there.
+    """
 
     exact = True
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, script: SinkScript | None = None) -> None:
         self._taken: list[Taken] = []
-        self._sink = Sink(sink_config(host, port), consumer=self._take)
+        config = sink_config(host, port)
+        self._sink = (
+            Sink(config, consumer=self._take)
+            if script is None
+            else ScriptedSink(script, config, consumer=self._take)
+        )
         self.where = f"sink:{host}:{port}"
+        self.began_ns = 0
+
+    @property
+    def scripted(self) -> dict[str, int]:
+        """What the script did, and how often."""
+        return dict(self._sink.counts.scripted)
 
     def _take(self, batch: Sequence[Taken]) -> None:
         self._taken += batch
@@ -109,6 +125,7 @@ class SinkSource:
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
+        self.began_ns = time.time_ns()
         await self._sink.start()
 
     async def stop(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from smtpbench.campaign.result import Estimate, QueueResult
+from smtpbench.campaign.result import Estimate, HeadOfLine, QueueResult
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.text import milliseconds, number, seconds
 
+HELD_UP = 1.5  # times the median before; less is what any busy machine does
 LEDGER = {
     "accepted": "accepted",
     "delivered": "delivered",
@@ -34,7 +35,7 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
     """The answer in a line."""
     ledger = result.ledger
     count = f"{number(ledger.accepted)} accepted"
-    if wrong := ledger.wrong:
+    if wrong := result.wrong:
         return Conclusion(
             "bad", f"{', '.join(f'{number(n)} {word}' for word, n in wrong.items())} of {count}"
         )
@@ -61,6 +62,13 @@ def sentences(result: QueueResult) -> list[str]:
         said.append(f"The queue was empty {seconds(result.drain_s)} after the last message was accepted.")
     elif result.ledger.lost:
         said.append(f"What is lost had not arrived when nothing had come for {seconds(result.settle_s)}.")
+    if result.hop:
+        done = ", ".join(f"{number(count)} × {what}" for what, count in sorted(result.hop.items()))
+        said.append(f"Our hop did as its script says: {done}.")
+    if result.excused:
+        said.append("It broke connections after it had taken a message, so duplicates are its own doing.")
+    if result.head_of_line is not None:
+        said.append(_head_of_line(result.head_of_line))
     if result.fairness is not None:
         said.append(
             f"Fairness between domains (Jain's index, 1 is equal): {result.fairness:.3f}, "
@@ -91,6 +99,16 @@ def _sustainable(result: QueueResult) -> str:
             "messages/s are sustainable."
         )
     return f"Whether the queue grew then cannot be told{slope}: the load is too short or too uneven."
+
+
+def _head_of_line(found: HeadOfLine) -> str:
+    before, since = found.before, found.since
+    if not before.count or not since.count:
+        return f"When {found.slow_domain} grew slow there was no other mail before, or none since."
+    held = "held up" if (found.ratio or 0) > HELD_UP else "did not hold up"
+    medians = f"median {milliseconds(before.p50_ms)} → {milliseconds(since.p50_ms)}"
+    tails = f"p99 {milliseconds(before.p99_ms)} → {milliseconds(since.p99_ms)}"
+    return f"{found.slow_domain}, when it grew slow, {held} other domains: {medians}, {tails}."
 
 
 def _estimate(estimate: Estimate) -> str:

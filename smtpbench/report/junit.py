@@ -117,7 +117,7 @@ def _queue(root: ElementTree.Element, result: QueueResult) -> None:
         )
         _properties(case, {name: str(count) for name, count in counts.items()})
         if counts[word]:
-            kind = "failure" if word in result.ledger.wrong else "error"
+            kind = "failure" if word in result.wrong else "error"
             shown = ", ".join(result.examples.get(word, []))
             message = f"{counts[word]} of {result.ledger.accepted} {word}{': ' if shown else ''}{shown}"
             ElementTree.SubElement(case, kind, message=visible(message), type=word)

@@ -120,7 +120,7 @@ def _queue(result: QueueResult, name: str) -> list[RenderableType]:
     counts = result.ledger.model_dump()
     line = Text()
     for word, shown in delivery.LEDGER.items():
-        bad = word in result.ledger.wrong
+        bad = word in result.wrong
         line.append(f"{number(counts[word])} {shown}   ", _TONES["bad"] if bad else "")
     line.rstrip()
     parts: list[RenderableType] = [_heading("Delivery", name, delivery.conclude_delivery(result)), line]
@@ -135,7 +135,22 @@ def _queue(result: QueueResult, name: str) -> list[RenderableType]:
         for row, values in rows:
             table.add_row(row, *values)
         parts += [Text(), table]
+    if len(result.domains) > 1:
+        parts += [Text(), _domains(result)]
     return parts
+
+
+def _domains(result: QueueResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("domain", overflow="fold")
+    for heading in ("copies", "delivered", "when the load ended", "p50", "p99"):
+        table.add_column(heading, justify="right")
+    for one in result.domains:
+        latencies = (milliseconds(one.in_queue.p50_ms), milliseconds(one.in_queue.p99_ms))
+        table.add_row(
+            visible(one.domain), number(one.copies), number(one.delivered), f"{one.in_time:.1%}", *latencies
+        )
+    return table
 
 
 def _load(result: LoadResult, name: str) -> list[RenderableType]:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from smtpbench.campaign.queue import KILLED, Follow, Patience, recover, run_queue
+from smtpbench.campaign.queue import KILLED, Follow, Patience, Slow, recover, run_queue
 from smtpbench.campaign.result import QueueResult
 from smtpbench.errors import UsageError
 from smtpbench.server import MaildirStore, Server, ServerConfig
+from smtpbench.server.sink_script import SinkScript
 from smtpbench.target import Endpoint, Fixtures, Observe, Relay, Role, Target
 
 DOMAIN = "relay.example"
@@ -61,10 +62,12 @@ def queued(tmp_path: Path) -> Iterator[Callable[..., QueueResult]]:
     """A function that runs `MESSAGES` through a server with those faults."""
     with ExitStack() as stack:
 
-        def run(*faults: str, messages: int = MESSAGES, settle_s: float = 1.5) -> QueueResult:
+        def run(
+            *faults: str, messages: int = MESSAGES, settle_s: float = 1.5, script: SinkScript | None = None
+        ) -> QueueResult:
             target = stack.enter_context(serving(*faults))
             return run_queue(
-                target, {"users": 4, "messages": messages}, tmp_path / "ledger",
+                target, {"users": 4, "messages": messages}, tmp_path / "ledger", script=script,
                 patience=Patience(settle_s, WAIT),
             )  # fmt: skip
 
@@ -109,6 +112,54 @@ def test_a_queue_that_reorders_is_told_from_one_that_does_not(queued: Callable[.
     result = queued("queue-reorders", messages=200)
     assert result.ledger.reordered >= 15  # of 20 that were held; the last ones have nothing behind them
     assert result.ledger.wrong == {}
+
+
+HOP = SinkScript.model_validate(
+    {"rule": [{"on": "rcpt", "share": 0.2, "reply": "451 4.3.0 Later"},
+              {"on": "body", "share": 0.02, "drop": "before"}]}
+)  # fmt: skip
+
+
+def test_a_hop_that_defers_and_drops_loses_nothing(queued: Callable[..., QueueResult]) -> None:
+    result = queued(script=HOP)
+    assert result.ledger.delivered == MESSAGES
+    assert result.ledger.wrong == {}
+    assert result.excused == []
+    assert sum(result.hop.values()) > MESSAGES / 10
+
+
+def test_a_queue_that_never_retries_is_found(queued: Callable[..., QueueResult]) -> None:
+    result = queued("relay-forgets-deferred", script=HOP)
+    assert result.ledger.wrong.keys() == {"lost"}
+    assert 0.1 * MESSAGES < result.ledger.lost < 0.4 * MESSAGES
+
+
+def test_a_hop_that_takes_and_drops_is_itself_the_cause_of_duplicates(
+    queued: Callable[..., QueueResult],
+) -> None:
+    script = {"rule": [{"on": "body", "share": 0.1, "drop": "before", "taken": True}]}
+    result = queued(script=SinkScript.model_validate(script))
+    assert result.ledger.duplicated > 0
+    assert result.ledger.wrong.keys() == {"duplicated"}
+    assert (result.excused, result.wrong) == (["duplicated"], {})
+
+
+def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
+    """The reference server carries each message by itself: a slow domain holds up nobody."""
+    domains = ["slow.relay.example", "fast.relay.example"]
+    with serving() as target:
+        result = run_queue(
+            target, {"rate": 40, "run_time": 6.0}, tmp_path / "ledger", domains=domains,
+            slow=Slow(domains[0], 1.0, 5.0),
+        )  # fmt: skip
+    assert result.ledger.wrong == {}
+    fast, slow = result.domains
+    assert (fast.domain, slow.domain) == (domains[1], domains[0])
+    assert slow.in_queue.max_ms >= 1000
+    assert result.head_of_line is not None
+    assert result.head_of_line.before.count > 0
+    assert result.head_of_line.since.count > 0
+    assert result.head_of_line.since.p50_ms < 1000
 
 
 def test_mail_into_a_mailbox(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,6 +77,27 @@ def test_a_target_that_says_nothing_of_its_mailboxes(
     assert len(done.output.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--slow-domain", "a.example"], "expected one of several --domain"),
+        (
+            ["--domain", "a.example", "--domain", "b.example", "--slow-domain", "a.example"],
+            "needs --run-time",
+        ),
+        (["--hop-rule", "on = 7"], "rule 1"),
+        (["--hop-rule", 'on = "rcpt", reply = "451"'], "only a hop that we are"),
+        (["--follow", "relay"], "no [relay]"),
+        (["--settle", "soon"], "is not a duration"),
+    ],
+)
+def test_mistakes_are_one_line(smtpbench: Callable[..., Result], arguments: list[str], words: str) -> None:
+    done = smtpbench("queue", "--messages", "1", *arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+    assert len(done.output.strip().splitlines()) == 1
+
+
 def test_after_a_kill_nothing_that_was_acknowledged_is_missing(tmp_path: Path) -> None:
     """What was on the screen when the command was killed is in the report of what it left."""
     command = [sys.executable, "-m", "smtpbench", "queue", "--rate", "100", "--run-time", "60s"]
@@ -98,3 +120,25 @@ def test_after_a_kill_nothing_that_was_acknowledged_is_missing(tmp_path: Path) -
     assert queue.ledger.accepted == queue.ledger.delivered + queue.ledger.pending
     assert queue.ledger.delivered > 0
     assert queue.ledger.wrong == {}
+
+
+def test_a_queue_with_a_fault_as_a_user_would_try_it(
+    smtpbench: Callable[..., Result], tmp_path: Path
+) -> None:
+    """``serve`` relays to the port where ``queue`` listens, and flips a bit in the 100th message."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        hop = taken.getsockname()[1]
+    target = tmp_path / "target.toml"
+    command = [sys.executable, "-m", "smtpbench", "serve", "--listen", "127.0.0.1:0"]
+    options = ["--relay", f"relay.example=127.0.0.1:{hop}", "--fault", "queue-flips-a-bit"]
+    with subprocess.Popen([*command, *options, "--target-file", target], stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.readline().startswith(b"listening on")
+            done = smtpbench(
+                "queue", target, "--messages", "120", "--users", "2", "--json", tmp_path / "q.json"
+            )
+        finally:
+            server.terminate()
+    assert done.exit_code == 1, done.output
+    assert "1 corrupted of 120 accepted" in done.output
+    assert json.loads((tmp_path / "q.json").read_text())["ledger"]["corrupted"] == 1

@@ -116,3 +116,9 @@ def test_mistakes_are_told_before_it_listens(options, text):
     given = {key: Path(value) if key in paths else value for key, value in options.items()}
     with pytest.raises(UsageError, match=re.escape(text)):
         serve(**{"listen": "127.0.0.1:0", "role": Role.MX, **given})
+
+
+@pytest.mark.parametrize("relay", ["relay.example", "=127.0.0.1:25", "a.example=25", "a.example=host:x"])
+def test_a_relay_that_makes_no_sense(relay):
+    with pytest.raises(UsageError, match="expected DOMAIN=HOST:PORT"):
+        serve(relay=relay)
