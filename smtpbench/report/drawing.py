@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, GRID = "#010101", "#020202"
-SERIES = ("#030301", "#030302", "#030303", "#030304", "#030305")
+SERIES = tuple(f"#0303{number:02x}" for number in range(1, 12))
 _VARIABLES = {INK: "var(--muted)", GRID: "var(--line)"}
 _VARIABLES |= {color: f"var(--series-{number})" for number, color in enumerate(SERIES, start=1)}
 

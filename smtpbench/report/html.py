@@ -14,10 +14,11 @@ from markupsafe import Markup
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
 from smtpbench.report import capacity, delivery, digest, text
+from smtpbench.report.breakdown import breakdown, outcome_bar
 from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.delivery_plots import delivery_plot, depth_plot
 from smtpbench.report.model import Result, Run
-from smtpbench.report.plots import latency_plot, timeline_plot
+from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
 
 
 def render_html(result: Result | Run) -> str:
@@ -42,7 +43,10 @@ def _plots(run: Run) -> dict[str, Markup]:
     """The plots there are by name, as inline SVG; "" where there is nothing to draw."""
     drawn: dict[str, str] = {}
     if run.load:
-        drawn |= {"latency": latency_plot(run.load), "timeline": timeline_plot(run.load)}
+        drawn |= {
+            "latency": latency_plot(run.load), "starts": starts_plot(run.load),
+            "timeline": timeline_plot(run.load),
+        }  # fmt: skip
     if run.queue:
         drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}
     if run.capacity:
@@ -73,9 +77,11 @@ def _environment() -> Environment:
         "wire_lines": text.wire_lines,
     }
     environment.globals |= {
+        "breakdown": breakdown,
         "capacity": capacity,
         "delivery": delivery,
         "digest": digest,
+        "outcome_bar": outcome_bar,
         "measured": measured,
         "Verdict": Verdict,
     }

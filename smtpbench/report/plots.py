@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
@@ -13,22 +13,31 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from smtpbench.errors import UsageError
-from smtpbench.load.result import LoadResult, PhaseStats
+from smtpbench.load.result import PHASES, LoadResult, PhaseStats, TimelinePoint
 from smtpbench.report.drawing import SERIES, drawing, latency_tick, legend_above, svg_of
 
-_PERCENTILES = {1: "0 %", 2: "50 %", 10: "90 %", 100: "99 %"}
-_PERCENTILES |= {10**nines: f"99.{'9' * (nines - 2)} %" for nines in range(3, 8)}
-
-_PARTS = ("connect", "mail", "rcpt", "data", "body")
-"""Phases that can stand beside the whole transaction in the spectrum, slowest three shown."""
+_WHOLE = "transaction"
 
 
 def latency_plot(result: LoadResult) -> str:
-    """Latency against percentile, the tail spread out (1/(1-q) on a log axis). "" without histograms.
+    """Latency of the whole and of each phase by percentile, on a log axis of 1/(1-q). "" without histograms.
 
     Raises UsageError if a histogram cannot be decoded.
     """
-    return spectrum_plot(list(_spectrum_series(result)), "latency")
+    names = [_WHOLE, *(name for name in PHASES if name not in (_WHOLE, "session"))]
+    found = [(name, result.phases[name]) for name in names if name in result.phases]
+    return spectrum_plot([one for one in found if one[1].hdr], "latency")
+
+
+def starts_plot(result: LoadResult) -> str:
+    """The whole transaction from its actual and from its intended start. "" for a closed workload.
+
+    Raises UsageError if a histogram cannot be decoded.
+    """
+    actual, intended = result.phases.get(_WHOLE), result.from_intended_start.get(_WHOLE)
+    if not (actual and actual.hdr and intended and intended.hdr):
+        return ""
+    return spectrum_plot([("from the actual start", actual), ("from the intended start", intended)], "starts")
 
 
 def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
@@ -36,7 +45,7 @@ def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
 
     Raises UsageError if a histogram cannot be decoded.
     """
-    curves = [(name, _decode(name, stats)) for name, stats in series]
+    curves = [(name, decode(name, stats)) for name, stats in series]
     if not curves:
         return ""
     deepest = max(histogram.get_total_count() for _, histogram in curves)
@@ -51,44 +60,60 @@ def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
 
 
 def timeline_plot(result: LoadResult) -> str:
-    """Messages a second and latency over the run. "" if the run was shorter than two seconds."""
-    points = result.timeline
-    if len(points) < 2:
+    """Messages, sessions and latency in each second of the run. "" if it was shorter than two seconds."""
+    if len(result.timeline) < 2:
         return ""
+    with drawing("timeline", 12, 7) as figure:
+        rate, sessions, latency = figure.subplots(3, 1, sharex=True, height_ratios=(5, 2, 5))
+        _rates(rate, result.timeline)
+        _sessions(sessions, result.timeline)
+        _latencies(latency, result.timeline)
+        latency.set_xlabel("seconds from the start")
+        latency.xaxis.set_major_locator(MaxNLocator(integer=True))
+        latency.margins(x=0.01)
+        return svg_of(figure, "Throughput, failures, sessions and latency over time")
+
+
+def _rates(axes: Axes, points: Sequence[TimelinePoint]) -> None:
+    at, accepted = [point.t_s for point in points], [point.accepted for point in points]
+    offered, failed = [point.offered for point in points], [point.failed for point in points]
+    axes.fill_between(at, accepted, color=SERIES[0], alpha=0.18, linewidth=0)
+    if any(offered):
+        axes.plot(at, offered, color=SERIES[2], linewidth=1.2, linestyle="--", label="offered")
+    axes.plot(at, accepted, color=SERIES[0], label="accepted")
+    if any(failed):
+        axes.plot(at, failed, color=SERIES[1], label="failed")
+    axes.set_title("messages in each second", loc="left")
+    axes.set_ylim(0, max(1, *accepted, *offered, *failed) * 1.08)
+    axes.yaxis.set_major_formatter(FuncFormatter(_count))
+    legend_above(axes, loc="lower right")
+
+
+def _sessions(axes: Axes, points: Sequence[TimelinePoint]) -> None:
+    sessions = [point.sessions for point in points]
+    axes.step([point.t_s for point in points], sessions, where="post", color=SERIES[3])
+    axes.set_title("open sessions", loc="left")
+    axes.set_ylim(0, max(1, *sessions) * 1.15)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(_count))
+
+
+def _latencies(axes: Axes, points: Sequence[TimelinePoint]) -> None:
     at = [point.t_s for point in points]
-    with drawing("timeline", 12, 5) as figure:
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        accepted = [point.accepted for point in points]
-        upper.fill_between(at, accepted, color=SERIES[0], alpha=0.18, linewidth=0)
-        upper.plot(at, accepted, color=SERIES[0])
-        upper.set_title("messages accepted in each second", loc="left")
-        upper.set_ylim(0, max(1, *accepted) * 1.08)
-        upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        lower.plot(at, [point.p99_ms for point in points], color=SERIES[1], label="p99")
-        lower.plot(at, [point.p50_ms for point in points], color=SERIES[0], label="p50")
-        lower.set_title("transaction latency in each second", loc="left")
-        legend_above(lower, loc="lower right")
-        lower.set_ylim(bottom=0)
-        lower.yaxis.set_major_formatter(FuncFormatter(latency_tick))
-        lower.set_xlabel("seconds from the start")
-        lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lower.margins(x=0.01)
-        return svg_of(figure, "Throughput and latency over time")
+    axes.plot(at, [point.p99_ms for point in points], color=SERIES[1], label="p99")
+    axes.plot(at, [point.p50_ms for point in points], color=SERIES[0], label="p50")
+    axes.set_title("transaction latency in each second", loc="left")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(latency_tick))
+    legend_above(axes, loc="lower right")
 
 
-def _spectrum_series(result: LoadResult) -> Iterable[tuple[str, PhaseStats]]:
-    whole = result.phases.get("transaction")
-    if whole and whole.hdr:
-        yield "transaction", whole
-    intended = result.from_intended_start.get("transaction")
-    if intended and intended.hdr:
-        yield "transaction, from its intended start", intended
-    parts = [(name, result.phases[name]) for name in _PARTS if name in result.phases]
-    slowest = sorted((part for part in parts if part[1].hdr), key=lambda part: -part[1].p99_ms)
-    yield from slowest[:3]
+def _count(value: float, _position: int | None) -> str:
+    return f"{value:,.0f}"
 
 
-def _decode(name: str, stats: PhaseStats) -> Any:
+def decode(name: str, stats: PhaseStats) -> Any:
+    """The histogram (µs) of a series. Raises UsageError that names it if it cannot be decoded."""
     try:
         histogram = HdrHistogram.decode(stats.hdr)
     except (binascii.Error, zlib.error, ValueError, IndexError, HdrCookieException) as error:
@@ -108,15 +133,8 @@ def _spectrum(histogram: Any) -> tuple[list[float], list[float]]:
 
 
 def _nines_axis(axes: Axes, deepest: int) -> None:
-    labels = {
-        1: "0 %",
-        2: "50 %",
-        10: "90 %",
-        100: "99 %",
-        1000: "99.9 %",
-        10_000: "99.99 %",
-        100_000: "99.999 %",
-    }
+    labels = {1: "0 %", 2: "50 %", 10: "90 %", 100: "99 %"}
+    labels |= {10**nines: f"99.{'9' * (nines - 2)} %" for nines in range(3, 10)}
     shown = {at: label for at, label in labels.items() if at <= max(deepest, 10)}
     axes.set_xscale("log")
     axes.set_xlim(1, max(deepest, 10))
