@@ -286,7 +286,7 @@ def generator(result: LoadResult) -> dict[str, str]:
         found["longest garbage collection"] = milliseconds(own.gc_max_ms)
     if (ceiling := own.calibration) is not None:
         found["its own ceiling"] = f"{number(ceiling.per_s)}/s for each process"
-        found["ran at"] = f"{ceiling.used:.0%} of that"
+        found["ran at"] = f"{ceiling.used:.1%} of that"
         if floor := ceiling.phases.get("transaction"):
             found["its own floor"] = f"{milliseconds(floor.p50_ms)} a transaction (p50)"
     return found

@@ -371,6 +371,11 @@ def test_what_the_generator_was_near_to_is_in_every_form(load: LoadResult) -> No
     page, markdown, summary = forms(load)
     for text in (page, markdown, summary):
         assert "the loop was late" in text
-        for fact in ("50,000/s for each process", "31% of that", "200 µs a transaction", "15.0% of the time"):
+        for fact in (
+            "50,000/s for each process",
+            "31.0% of that",
+            "200 µs a transaction",
+            "15.0% of the time",
+        ):
             assert fact in " ".join(text.split())
     assert "<b>" not in page.replace('<b class="mono">', "").split("What to know")[1][:300]
