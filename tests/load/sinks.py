@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from smtpbench.target import Endpoint, Fixtures, Role, Target, Timeouts
 
+REFERENCE = b"reference.example"
 NO_PIPELINING = b"250-test\r\n250 SIZE 1000000\r\n"
 PIPELINING = b"250-test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
 _REPLIES = {b"MAIL": b"250 ok\r\n", b"DATA": b"354 go\r\n", b"RSET": b"250 ok\r\n", b"QUIT": b"221 bye\r\n"}
@@ -20,6 +21,7 @@ class Sink:
 
     def __init__(self, *, pipelining: bool, rcpt_delay_s: float = 0.0) -> None:
         self.messages = 0
+        self.took_ms: dict[bytes, list[float]] = {}  # by client name: from a RCPT to its reply
         self.open = asyncio.Event()
         self.open.set()
         self._milestones: dict[int, asyncio.Event] = {}
@@ -39,8 +41,13 @@ class Sink:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._say(writer, b"220 test\r\n")
+            client = b""
             while line := await reader.readline():
+                client = line.split()[1] if line.startswith(b"EHLO") else client
+                begun = time.perf_counter()
                 await self._command(line[:4].upper(), reader, writer)
+                if line.startswith(b"RCPT"):
+                    self.took_ms.setdefault(client, []).append((time.perf_counter() - begun) * 1000)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -98,7 +105,7 @@ def reference_rcpt_ms(port: int, transactions: int) -> list[float]:
             return (time.perf_counter() - begun) * 1000
 
         replies.readline()
-        connection.sendall(b"EHLO reference.example\r\n")
+        connection.sendall(b"EHLO %s\r\n" % REFERENCE)
         while replies.readline()[3:4] == b"-":
             pass
         for _ in range(transactions):
