@@ -4,7 +4,8 @@ smtpbench load TARGET --scenario ramp
 locust -f ramp.py --host smtp://127.0.0.1:2525 --recipient you@example.org
 
 Locust asks `tick` once a second how many users there shall be; they come and go during the run, over all
-processes (`--processes`). A number of users on the command line goes before the shape. For
+processes (`--processes`). A number of users on the command line goes before the shape. Plain Locust heeds
+neither ``-t`` nor SIGTERM while a shape runs: end it with Ctrl-C, or by `smtpbench load --run-time`. For
 messages that arrive at a growing rate, whatever the target does, no shape is needed:
 ``smtpbench load TARGET --rate ramp:10-200,60s``.
 """
