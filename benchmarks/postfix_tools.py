@@ -109,6 +109,12 @@ def cost_of(process: subprocess.Popen[bytes], started: float) -> Cost:
     return Cost(time.perf_counter() - started, usage.ru_utime + usage.ru_stime)
 
 
+def resident_mb() -> float:
+    """Memory of this process that is in RAM."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
 def allow_files(number: int) -> None:
     """Let this process and its children have so many files open. Raises ValueError, OSError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

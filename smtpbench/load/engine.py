@@ -113,6 +113,11 @@ class Engine:
         """Follow `plan` (seconds from now) to its end; with `lasts`, a time it keeps within, end then."""
         self._call(lambda: self._begin_arrivals(plan, lasts))
 
+    @property
+    def sessions_open(self) -> int:
+        """How many sessions are ready for mail or sending it."""
+        return self._sessions
+
     def stop(self) -> None:
         """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
         self._supply.stopped = True  # at once: the loop may have replies to read before it hears of this
