@@ -64,6 +64,8 @@ def complete(result: LoadResult, roster: Roster, collector: Collector, *, is_ope
         elif not report.measured_s and worker.part is not None:
             result.invalid_reasons.append(f"worker {worker.name} reported nothing")
     result.generator.workers = list(reports.values())
+    for use in result.generator.processes:  # the collector knows them by Locust's ids
+        use.name = told[use.name].name if use.name in told else use.name
     result.valid = not result.invalid_reasons
 
 

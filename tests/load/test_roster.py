@@ -142,3 +142,8 @@ def test_a_run_of_one_process_has_no_workers() -> None:
     roster.deal(["local"])
     collector.add("local", batch(offered=1, accepted=1))
     assert completed(roster, collector, is_open=True).generator.workers == []
+
+
+def test_the_audit_names_the_processes_as_the_workers_are_named() -> None:
+    result = completed(*three_of_which_one_is_lost(), is_open=True)
+    assert [use.name for use in result.generator.processes] == ["box:a", "box:c", "box:b"]
