@@ -113,7 +113,13 @@ class Journal:
         os.close(self._terms)
 
     def _define(self, term: dict[str, Any]) -> None:
-        os.write(self._terms, json.dumps(term).encode() + b"\n")
+        octets = json.dumps(term).encode() + b"\n"
+        try:
+            written = os.write(self._terms, octets)
+        except OSError as error:
+            raise SmtpbenchError(f"{self._path}: the ledger cannot grow: {error.strerror}") from None
+        if written < len(octets):
+            raise SmtpbenchError(f"{self._path}: the ledger cannot grow: the disk is full")
 
     def _next_chunk(self) -> mmap.mmap:
         """Reserve and map the next part: a disk that is full shall be an error here, not a signal later."""

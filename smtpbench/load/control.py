@@ -242,8 +242,11 @@ class Control:
             while engine.batches:
                 self._take(engine.batches.popleft())
             if finished:
-                return
+                break
             gevent.sleep(POLL_S)
+        with self._failing():
+            if engine.failure is not None:
+                raise engine.failure
 
     def _take(self, batch: Batch) -> None:
         fold(self.environment.stats, batch)

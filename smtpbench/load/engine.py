@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter_ns as clock
 
-from smtpbench.errors import DeadlineExceeded, SessionError
+from smtpbench.errors import DeadlineExceeded, SessionError, SmtpbenchError
 from smtpbench.load.arrival import GOODBYE_S, OutOfResources, Refused
 from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.eventloop import EventLoop
@@ -69,6 +69,8 @@ class Engine:
         self._max_sessions = max_sessions
         self._think = think
         self._book = book
+        if book is not None:
+            book.on_failure = self.stop
         self._watch = watch or Watch(share=0)
         self._loop = EventLoop()
         self._stopping = asyncio.Event()
@@ -98,6 +100,11 @@ class Engine:
             if self._book is not None:
                 self._book.close()
             self.finished = True
+
+    @property
+    def failure(self) -> SmtpbenchError | None:
+        """Why the engine has stopped by itself before its time, if it has."""
+        return None if self._book is None else self._book.failure
 
     def add_user(self) -> User:
         """A user that begins now (closed workload)."""

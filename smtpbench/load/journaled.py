@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from smtpbench.delivery.arrival import read_arrival
 from smtpbench.delivery.fingerprint import make_identifier
 from smtpbench.delivery.journal import Content, Journal, Outcome
+from smtpbench.errors import SmtpbenchError
 from smtpbench.load.flow import Flow
 from smtpbench.load.identifiers import Identifiers
 from smtpbench.load.script import Transaction
@@ -35,6 +36,8 @@ class Book:
         self.identifiers = identifiers
         self.journal = Journal(folder, identifiers.run)
         self.note = self.journal.note
+        self.failure: SmtpbenchError | None = None  # why it can be written no more
+        self.on_failure: Callable[[], None] = lambda: None
         self._sessions = 0
         self._envelopes: dict[tuple[bytes, ...], int] = {}
 
@@ -54,6 +57,12 @@ class Book:
             names = tuple(_address(line) for line in rcpts)
             known = self._envelopes[rcpts] = self.journal.envelope(names)
         return known
+
+    def fail(self, error: SmtpbenchError) -> None:
+        """A record could not be written: whoever runs the sessions has to end them."""
+        if self.failure is None:
+            self.failure = error
+            self.on_failure()
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -110,8 +119,10 @@ class _Journaled(Flow):
         super()._refuse_recipient(code)
 
     def _accept(self, now: int) -> None:
-        self._write_down(Outcome.ACCEPTED, now)
-        super()._accept(now)
+        if self._write_down(Outcome.ACCEPTED, now):
+            super()._accept(now)
+        else:
+            super()._count("dropped", now)  # the server has it, and we have no record of that
 
     def _count(self, outcome: str, now: int) -> None:
         if self._number:
@@ -122,19 +133,25 @@ class _Journaled(Flow):
     def _meaning(self, outcome: str) -> int:
         return _FAILED.get(outcome, Outcome.REFUSED)
 
-    def _write_down(self, outcome: int, now: int) -> None:
+    def _write_down(self, outcome: int, now: int) -> bool:
+        """Whether there is a record now."""
         rcpts = self._message.rcpts
         if self._untaken:
             rcpts = tuple(line for at, line in enumerate(rcpts) if at not in self._untaken)
             self._untaken.clear()
-        if rcpts is not self._named:
-            self._named, self._envelope = rcpts, self.book.envelope(rcpts)
+        number, self._number = self._number, 0
         self._ordinal = ordinal = self._ordinal + 1
-        self.book.note(
-            outcome, self._number, now, (now - self._started) // 1000,
-            self._session or self._open_session(), ordinal, self._envelope, self._content,
-        )  # fmt: skip
-        self._number = 0
+        try:
+            if rcpts is not self._named:
+                self._named, self._envelope = rcpts, self.book.envelope(rcpts)
+            self.book.note(
+                outcome, number, now, (now - self._started) // 1000,
+                self._session or self._open_session(), ordinal, self._envelope, self._content,
+            )  # fmt: skip
+        except SmtpbenchError as error:
+            self.book.fail(error)
+            return False
+        return True
 
     def _open_session(self) -> int:
         self._session = self.book.open_session()

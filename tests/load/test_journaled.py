@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -131,3 +132,30 @@ async def test_with_lmtp_the_content_has_a_reply_for_each_recipient(running: Run
         totals = await run(target, tmp_path, users=1, messages=3, recipients=2)
     assert totals["rejected_4xx"] == 3
     assert settled(tmp_path, server.contents, ("bob@example.com",)) == Counts(accepted=3, delivered=3)
+
+
+async def test_a_disk_that_is_full_ends_the_run_and_keeps_what_was_written(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No message is counted as accepted that is not in the journal."""
+    reserve, calls = os.posix_fallocate, 0
+
+    def nearly_full(*arguments: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise OSError(28, "No space left on device")
+        reserve(*arguments)
+
+    monkeypatch.setattr("smtpbench.delivery.journal.CHUNK", 20_480)
+    monkeypatch.setattr("os.posix_fallocate", nearly_full)
+    async with running() as (_server, target):
+        engine = make_engine(target, Workload(users=3, messages=2_000), ledger=tmp_path)
+        for _ in range(3):
+            engine.add_user()
+        await asyncio.wait_for(asyncio.to_thread(engine.run), LIMIT_S)
+    accepted = sum(batch.counters["accepted"] for batch in engine.batches)
+    assert accepted == 20_480 // 40
+    assert engine.failure is not None
+    assert "the ledger cannot grow: No space left on device" in str(engine.failure)
+    assert settled(tmp_path, []).accepted == accepted
