@@ -186,7 +186,8 @@ def _result(
 ) -> QueueResult:  # fmt: skip
     result = QueueResult(**load.model_dump(exclude={"schema_"}))
     result.observer, result.exact_times = source.where, source.exact
-    result.closed, result.interrupted, result.settle_s = drain.closed, drain.interrupted, settle_s
+    result.interrupted = load.interrupted or drain.interrupted
+    result.closed, result.settle_s = drain.closed, settle_s
     ledger.import_journals()
     balance = ledger.balance(closed=drain.closed)
     describe(result, balance)

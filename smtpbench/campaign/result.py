@@ -128,7 +128,6 @@ class QueueResult(LoadResult):
     drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
     settle_s: float = 0.0  # how long nothing arrived before what was missing was called lost
     closed: bool = False  # the target has had its time
-    interrupted: bool = False  # by us, or by a kill: what is missing is not the target's doing
     sustainable_per_s: float | None = None
     sustainable: Estimate | None = None
     sustainable_at_least: bool = False  # the queue did not grow, so more may be sustainable

@@ -42,7 +42,7 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
     if not ledger.accepted:
         return Conclusion("warn", "Inconclusive: no message was accepted")
     if ledger.pending:
-        why = "the run was cut short" if result.interrupted else "they may still arrive"
+        why = "the run was ended early" if result.interrupted else "they may still arrive"
         return Conclusion("warn", f"Inconclusive: {number(ledger.pending)} of {count} are pending: {why}")
     if ledger.bounced:
         return Conclusion(
@@ -56,6 +56,8 @@ def sentences(result: QueueResult) -> list[str]:
     said = [f"Followed to {result.observer}."] if result.observer else []
     if not result.exact_times and result.observer:
         said.append("Times of arrival are those of the looks that found the messages.")
+    if result.interrupted:
+        said.append("The run was ended early: what follows is of the part that was made.")
     said += [_rates(result)] if result.accept_rate and result.delivery_rate else []
     said.append(_sustainable(result))
     if result.drain_s is not None:

@@ -48,7 +48,7 @@ def result(**fields):
          "2 lost, 1 duplicated of 1,000 accepted"),
         ({"ledger": LedgerCounts(accepted=9, delivered=8, pending=1)}, "warn", "they may still arrive"),
         ({"ledger": LedgerCounts(accepted=9, delivered=8, pending=1), "interrupted": True}, "warn",
-         "the run was cut short"),
+         "the run was ended early"),
         ({"ledger": LedgerCounts(accepted=9, delivered=8, bounced=1)}, "warn", "1 bounced"),
         ({"ledger": LedgerCounts()}, "warn", "no message was accepted"),
     ],
@@ -115,7 +115,7 @@ def test_the_folder_of_a_run_that_was_killed(tmp_path):
     run = read_run(tmp_path)
     assert run.queue is not None
     assert (run.queue.ledger.accepted, run.queue.ledger.pending, run.queue.interrupted) == (5, 5, True)
-    assert "5 of 5 accepted are pending: the run was cut short" in render_summary_text(run)
+    assert "5 of 5 accepted are pending: the run was ended early" in render_summary_text(run)
     journal.close()
 
 
