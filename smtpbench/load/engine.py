@@ -188,7 +188,7 @@ class Engine:
                 self._hand_over()
             else:
                 self._rec.fold()
-            self._watch.look_around(self._flows, self._idle)
+            self._watch.look_around(self._flows, self._idle, self._meter.waited_ns())
             if self._supply.spent:
                 self._wake(*self._flows)
             if self._spent():

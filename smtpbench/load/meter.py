@@ -52,6 +52,10 @@ class Meter:
         self._gc_ns = self._gc_max_ns = 0
         return used
 
+    def waited_ns(self) -> int:
+        """How long the thread has waited for a core until now; 0 where that is not known."""
+        return waited(_text(self._schedstat)).get("waited_ns", 0)
+
     def _read(self) -> dict[str, int]:
         found = {"cpu_ns": time.thread_time_ns(), "process_ns": time.process_time_ns()}
         found |= waited(_text(self._schedstat)) | machine(_text(self._stat)) | throttled(_text(self._quota))

@@ -2,7 +2,7 @@
 
 A watched message costs about four times what an ordinary one does, so an unwatched session must not pay for
 it: an `Eye` puts itself between a session and its transport, and takes itself out again. As long as the cost
-of all eyes stays within `BUDGET` of a core, every session is watched from its first octet; beyond that, one
+of all eyes stays within `BUDGET`, every session is watched from its first octet; beyond that, one
 session after another for a few messages, from the middle. An eye hands on what came before it looks at it,
 so what is watched is not slower by being watched.
 
@@ -24,7 +24,7 @@ from smtpbench.wire.invariants import SessionWatch
 from smtpbench.wire.replies import Reply, ReplyParser, escape
 from smtpbench.witness import Witness, Witnessed
 
-BUDGET = 0.02  # of a core, for all eyes of an engine: at full load 2 % of the CPU of a message
+BUDGET = 0.01  # of the time in which the loop runs or rests, by our own clock; caches make it twice that
 BURST_NS = 10_000_000  # that may be spent at once, after a while in which it was not
 SET_UP_NS = 500_000  # what a session is thought to take until its first message; laid by when it begins
 TRIES = 8  # sessions that are looked at for one that can be joined
@@ -56,9 +56,15 @@ class Watch:
             self._add(Eye(flow, self, Witness(lmtp=flow._script.lmtp), prepaid_ns=SET_UP_NS))
             self._purse -= SET_UP_NS
 
-    def look_around(self, flows: Collection[Flow], resting: Sequence[Flow]) -> None:
-        """Called often: join one of `flows` if nobody is watched or much of the budget is left."""
-        if self._share is not None or not flows or not self.can_afford():
+    def look_around(self, flows: Collection[Flow], resting: Sequence[Flow], waited_ns: int = 0) -> None:
+        """Called often: join one of `flows` if nobody is watched or much of the budget is left.
+
+        `waited_ns` is how long the loop has waited for a core until now; there is no budget for that.
+        """
+        if self._share is not None:
+            return
+        self._fill(clock() - waited_ns)
+        if not flows or not self.can_afford():
             return
         if self._eyes and self._purse < BURST_NS / 2:
             return
@@ -77,12 +83,12 @@ class Watch:
 
     def can_afford(self) -> bool:
         """Whether there is something left of the budget."""
-        if self._share is not None:
-            return True
-        now = clock()
-        self._purse = min(self._purse + int((now - self._filled) * BUDGET), BURST_NS)
-        self._filled = now
-        return self._purse > 0
+        return self._share is not None or self._purse > 0
+
+    def _fill(self, ours_ns: int) -> None:
+        """Put aside a part of the time that was the loop's since the last call."""
+        self._purse = min(self._purse + max(int((ours_ns - self._filled) * BUDGET), 0), BURST_NS)
+        self._filled = ours_ns
 
     def _wanted(self) -> bool:
         if self._share is None:
@@ -140,6 +146,7 @@ class Eye(Onlooker):
         self._parser = ReplyParser()
         self._transport: asyncio.Transport | None = None
         self._secret = False  # an AUTH exchange is under way
+        self._message_seen = False  # one at least: what is laid by for a session is spent on its set-up
         self._written: list[tuple[bytes, bytes]] | None = None  # while the session reacts to what came
 
     def look(self) -> None:
@@ -179,7 +186,7 @@ class Eye(Onlooker):
                 self._witness.sent(octets, shown)
             self._tell()
             self._spend(clock() - begun)
-        if not self._watch.can_afford() and self._flow._on is not None:
+        if self._message_seen and not self._watch.can_afford() and self._flow._on is not None:
             self.look_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -234,6 +241,7 @@ class Eye(Onlooker):
         if octets in (message.mail, message.group, DATA, RSET, QUIT, END_OF_DATA) or octets in message.rcpts:
             return octets
         self._watch.count("messages")
+        self._message_seen = True
         head, tail = message.mail + b"".join(message.rcpts), b""
         if not octets.startswith(head):
             head = b""
