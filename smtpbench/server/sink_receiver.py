@@ -9,6 +9,7 @@ on how the octets were cut.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -199,6 +200,10 @@ class SinkReceiver(Receiver):
 
     # the receiver's way
 
+    def parse(self, line: bytes) -> Command | CommandError:
+        """As the receiver's, but for one mistake that is common."""
+        return super().parse(_forgiven(line))
+
     def do_ehlo(self, command: Command) -> None:
         """Answer, and remember the answer."""
         super().do_ehlo(command)
@@ -260,6 +265,14 @@ _QUICK: dict[Verb, _Step] = {
 }
 
 
+_SPACE = re.compile(rb"(MAIL FROM|RCPT TO): +<", re.IGNORECASE)
+
+
+def _forgiven(line: bytes) -> bytes:
+    """`line` without the space that some clients put behind the colon, which RFC 5321 §3.3 warns of."""
+    return _SPACE.sub(rb"\1:<", line, count=1) if b": " in line else line
+
+
 _LAST = (SinkReceiver.quick_data, SinkReceiver.quick_quit)
 
 
@@ -275,7 +288,7 @@ def _known_group(data: bytes) -> tuple[_Known, ...]:
 @lru_cache(KNOWN_LINES)
 def _known_line(line: bytes) -> _Known | None:
     """The short way for a line, if it has one: what it says depends on nothing but itself."""
-    command = parse_command(line, known=frozenset())
+    command = parse_command(_forgiven(line), known=frozenset())
     if isinstance(command, CommandError) or command.parameters or command.verb not in _QUICK:
         return None
     path = command.path or NULL_PATH

@@ -73,6 +73,8 @@ DIALOGUES = {
     b"RCPT TO:<a@b.example>\r\n",
     "errors": b"FOO\r\n\r\nEHLO\r\nEHLO a b\r\nehlo x.example \r\nmail from:<a@b.example>\r\nRCPT TO:<nobody>"
     b"\r\nRCPT TO:<Postmaster>\r\nRCPT TO: <a@b.example>\r\nNO\rOP\r\nNO\nOP\r\nVRFY a\r\nHELP\r\n",
+    "a space too many": b"EHLO x.example\r\nMAIL FROM: <a@b.example>\r\n"
+    b"rcpt to:  <c@d.example> NOTIFY=NEVER\r\nRCPT TO: <c@d.example>\r\nDATA\r\nx\r\n.\r\n",
     "a long line": b"EHLO x.example\r\nNOOP " + b"x" * 5_000 + b"\r\nNOOP\r\n",
     "behind QUIT": b"EHLO x.example\r\nQUIT\r\n" + ENVELOPE,
 }
@@ -105,6 +107,7 @@ def test_the_dialogues_lead_where_they_should():
     assert [m[3] for m in Spoken([DIALOGUES["bare ends"]]).messages] == [b"\r\r.\r\r\n\n.\r\n.\r\n\r\r\n"]
     assert [m[0] for m in Spoken([DIALOGUES["again and again"]]).messages] == [1, 2, 3]
     assert Spoken([DIALOGUES["order"]]).codes == [220, 503, 503, 250, 503, 503, 250, 503, 503, 250, 503]
+    assert Spoken([DIALOGUES["a space too many"]]).codes == [220, 250, 250, 250, 250, 354, 250]
     assert Spoken([DIALOGUES["plain"].replace(b"EHLO", b"LHLO")], lmtp=True).codes == [
         *(220, 250, 250, 250, 250, 354, 250, 250, 221)  # one for each recipient (RFC 2033 §4.2)
     ]
