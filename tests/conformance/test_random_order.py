@@ -130,6 +130,14 @@ async def test_a_server_that_closes_accuses_itself_of_nothing() -> None:
         assert (await search(peer, 0)).said == ()
 
 
+async def test_too_few_dialogues_say_nothing_of_the_server(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEARCH", 0.0)
+    with pytest.raises(Untested, match=f"0 of {module.DIALOGUES} dialogues were held"):
+        await found(place)
+
+
 async def test_a_server_that_falls_silent_is_not_asked_again() -> None:
     connections = 0
 
