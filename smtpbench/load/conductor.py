@@ -20,7 +20,7 @@ from gevent.fileobject import FileObject
 from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.exception import RPCError
-from locust.runners import MasterRunner
+from locust.runners import STATE_INIT, MasterRunner
 from locust.util.load_locustfile import load_locustfile
 
 from smtpbench import errors
@@ -196,6 +196,7 @@ class Conductor:
         if self._stopped:
             return
         users = workload.users or 1
+        runner.update_state(STATE_INIT)  # workers that came and went have left Locust "stopped"
         if environment.shape_class is not None:
             starting = gevent.spawn(runner.start_shape)
         else:
