@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import gevent
 from gevent.event import Event
@@ -55,6 +55,7 @@ REPORT = "smtpbench"  # key of our batches in Locust's worker reports
 
 log = logging.getLogger(__name__)
 _controls: WeakKeyDictionary[Environment, Control] = WeakKeyDictionary()
+_impatient: WeakSet[Environment] = WeakSet()
 
 
 def control_of(environment: Environment) -> Control:
@@ -62,6 +63,14 @@ def control_of(environment: Environment) -> Control:
     if environment not in _controls:
         _controls[environment] = Control(environment)
     return _controls[environment]
+
+
+def be_impatient(environment: Environment) -> None:
+    """The worker of `environment` leaves if it comes too late. To be said before it connects.
+
+    A user that Locust spawns at once makes the control, and the answer to its first word is the refusal.
+    """
+    _impatient.add(environment)
 
 
 class Control:
@@ -84,7 +93,7 @@ class Control:
         self.started = ""
         self.on_spent: Callable[[], None] = self._end
         self.tell: Callable[[str], None] = log.warning
-        self.patient = True
+        self.patient = environment not in _impatient
         self._stopping = False
         self._asked = False
         self._begun = Event()
@@ -213,7 +222,8 @@ class Control:
         self.error = error
         log.error("%s", error)
         self.environment.process_exit_code = error.exit_code
-        gevent.spawn(self._end)
+        if self.patient:  # else `work` sees the error and leaves
+            gevent.spawn(self._end)
 
     def _begin(self, target: Target, workload: Workload, share: Share) -> None:
         self._engine = make_engine(target, workload, share, ledger=self.ledger)

@@ -12,9 +12,12 @@ doing.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import select
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from time import monotonic, perf_counter_ns
 from typing import Protocol, TypeVarTuple, Unpack
@@ -28,6 +31,7 @@ EVENTS_A_WAIT = 42  # of 12 octets: CPython allocates up to 512 itself, which is
 COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
 FINE_S = 2 * COARSE_S  # the last part of a wait is cut to the µs, which takes one more system call
 LOOK_S = 0.25
+ONE = (1).to_bytes(8, sys.byteorder)  # what wakes the wait, as an eventfd takes it
 IDLE_S = 3600.0  # how long to wait if there is no timer at all
 FD_SETSIZE = 1024  # `select` takes no file descriptor above it
 
@@ -73,9 +77,9 @@ class EventLoop(asyncio.BaseEventLoop):
         self._select = original("select", "select")
         self.new_socket = original("socket", "socket")
         self._fine = self._epoll.fileno() < FD_SETSIZE
-        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._waker, select.EPOLLIN | select.EPOLLET)
-        self._on_ready: OnReady = {self._waker: self._woken}
+        self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
+        self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
+        self._on_ready: OnReady = {self._waker.fileno(): self._woken}
         self._wanted = False  # asyncio has something to do
         self.patience = Patience(self)
 
@@ -103,7 +107,7 @@ class EventLoop(asyncio.BaseEventLoop):
         if not self.is_closed():
             super().close()
             self._epoll.close()
-            os.close(self._waker)
+            self._waker.close()
 
     # --- what BaseEventLoop leaves to its subclasses ---
 
@@ -152,8 +156,9 @@ class EventLoop(asyncio.BaseEventLoop):
         """They have been handled."""
 
     def _write_to_self(self) -> None:
-        os.eventfd_write(self._waker, 1)
+        with suppress(ValueError, OSError):  # closed by now: another thread may call at any time
+            self._waker.write(ONE)
 
     def _woken(self, event: int) -> None:
-        os.eventfd_read(self._waker)
+        self._waker.read(len(ONE))
         self._wanted = True

@@ -11,7 +11,7 @@ from locust import events
 from locust.env import Environment
 
 from smtpbench.errors import Inconclusive
-from smtpbench.load.control import control_of
+from smtpbench.load.control import be_impatient, control_of
 from smtpbench.load.distribution import introduction
 
 POLL_S = 0.05
@@ -26,6 +26,7 @@ def work(environment: Environment, host: str, port: int, *, stopped: Callable[[]
     Raises Inconclusive if no master answers, if it goes silent, or if it had no work left when we came;
     UsageError if it is of another version.
     """
+    be_impatient(environment)
     connecting = gevent.spawn(environment.create_worker_runner, host, port)
     while not (stopped() or connecting.ready()):
         gevent.sleep(POLL_S)
@@ -34,7 +35,6 @@ def work(environment: Environment, host: str, port: int, *, stopped: Callable[[]
         raise Inconclusive(f"no master at {host}:{port}")
     runner = connecting.value
     control = control_of(environment)
-    control.patient = False
     events.init.fire(environment=environment, runner=runner, web_ui=None)
     say({"notice": f"worker {introduction()['name']} is ready for the master at {host}:{port}"})
     silent = False

@@ -219,6 +219,12 @@ def test_another_thread_wakes_the_loop() -> None:
     run(main())
 
 
+def test_a_call_that_comes_while_the_loop_closes_wakes_nobody() -> None:
+    loop = EventLoop()
+    loop.close()
+    loop._write_to_self()  # what `call_soon_threadsafe` does last, in the other thread
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.0004, 0.0015, 0.004, 0.03])
 def test_a_timer_is_never_early(delay: float) -> None:
     async def main() -> None:

@@ -74,7 +74,8 @@ async def test_a_fault_of_the_server_is_found_under_load(fault: str) -> None:
     fields, rule = FAULTS[fault]
     async with Server(ServerConfig(), faults=(fault,)) as server:
         result = await loaded(
-            target_of(server.port), **{"users": 8, "messages": 16, "pipelining": False, **fields}
+            target_of(server.port),
+            **{"users": 8, "messages": 16, "pipelining": False, "watch_share": 1.0, **fields},
         )
     assert rule in rules(result)
     found = next(one for one in result.invariants.findings if one.id.endswith(rule))
