@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from smtpbench.delivery.arrival import Arrival
@@ -128,7 +128,6 @@ def domain_of(address: str) -> str:
 
 
 QUIET = {"accepted", "delivered", "pending", "foreign"}  # words that need no example
-WORDS = tuple(item.name for item in fields(Counts))
 
 
 def balance(

@@ -25,20 +25,6 @@ BLOCK = 1024  # arrivals computed at once
 MAX_TRACE = 5_000_000  # lines; each costs memory here and in every worker
 
 
-def constant(rate: float | Profile) -> Iterator[float]:
-    """Seconds from the start at which messages are due, evenly spaced under the rate."""
-    return plan("constant", rate, seed=0)
-
-
-def poisson(rate: float | Profile, *, seed: int) -> Iterator[float]:
-    """Seconds from the start at which messages are due when they arrive independently of each other.
-
-    With a constant rate the gaps are exponential with mean ``1 / rate``, as of many unrelated clients.
-    The same seed gives the same plan.
-    """
-    return plan("poisson", rate, seed=seed)
-
-
 def plan(
     process: Process,
     rate: float | Profile,

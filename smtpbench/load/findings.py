@@ -50,11 +50,14 @@ def _judged(found: dict[str, dict[str, Any]]) -> list[Finding]:
         seen = found.get(rule.watched.value)
         if seen is None or (rule.twice and seen["count"] < 2):
             continue
+        # RFC 5321 §4.1.1.10 and §3.8 forbid a close that is meant. Under load, a server that was killed and a
+        # network that went look the same, to many sessions at once: what is told accuses nobody.
+        outcome = Outcome.CHOICE if rule.twice else Outcome.VIOLATES
         row = catalogue.strongest(rule.requirements)
         log = [WireLine(t_s=t_s, sender=sender, bytes=text) for t_s, sender, text in seen["log"]]
         finding = Finding(
             id=rule.id, requirements=list(rule.requirements), rfc=row.rfc, section=row.section,
-            level=row.level.value, verdict=grade(row.level, Outcome.VIOLATES).value, title=rule.title,
+            level=row.level.value, verdict=grade(row.level, outcome).value, title=rule.title,
             expected=rule.expected, observed=seen["what"], count=seen["count"], transcript=log,
         )  # fmt: skip
         judged.append(finding)

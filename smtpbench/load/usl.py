@@ -49,10 +49,6 @@ class Usl:
     peak_per_s: float | None
     problem: str = ""
 
-    def predict(self, users: float) -> float:
-        """Throughput at `users`, per second."""
-        return float(_law(np.array([users], float), np.array([self.lambda_per_s, self.sigma, self.kappa]))[0])
-
 
 def fit_usl(points: Sequence[tuple[float, float]]) -> Usl | None:
     """The law that fits (users, messages a second) best; None if there are too few levels of concurrency."""
@@ -69,7 +65,8 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> Usl | None:
         active.remove(min(negative, key=lambda i: parameters[i]))
 
 
-def _law(users: Vector, parameters: Vector) -> Vector:
+def throughput(users: Vector, parameters: Vector) -> Vector:
+    """What the law says of so many users, per second; `parameters` are λ (per second), σ and κ."""
     lam, sigma, kappa = parameters
     result: Vector = lam * users / _slowdown(users, sigma, kappa)
     return result
@@ -102,7 +99,7 @@ def _jacobian(users: Vector, parameters: Vector, active: list[int]) -> Vector:
 def _gauss_newton(users: Vector, rates: Vector, active: list[int]) -> Vector:
     """Damped where a full step would make it worse (Levenberg)."""
     current, damping = _start(users, rates, active), 1e-3
-    residual = np.log(rates) - np.log(_law(users, current))
+    residual = np.log(rates) - np.log(throughput(users, current))
     for _ in range(_STEPS):
         jacobian = _jacobian(users, current, active)
         normal = jacobian.T @ jacobian
@@ -112,7 +109,7 @@ def _gauss_newton(users: Vector, rates: Vector, active: list[int]) -> Vector:
         for i, change in zip(active, step, strict=True):
             candidate[i] = current[i] * math.exp(min(change, 5.0)) if i == 0 else current[i] + change
         slowdown = _slowdown(users, candidate[1], candidate[2])
-        better = np.log(rates) - np.log(_law(users, candidate)) if np.all(slowdown > 0) else None
+        better = np.log(rates) - np.log(throughput(users, candidate)) if np.all(slowdown > 0) else None
         if better is None or better @ better > residual @ residual:
             damping *= 10
             if damping > 1e9:
@@ -127,7 +124,7 @@ def _gauss_newton(users: Vector, rates: Vector, active: list[int]) -> Vector:
 
 def _summary(users: Vector, rates: Vector, parameters: Vector, active: list[int]) -> Usl:
     lam, sigma, kappa = (float(value) for value in parameters)
-    fitted = _law(users, parameters)
+    fitted = throughput(users, parameters)
     residuals = np.log(rates) - np.log(fitted)
     freedom = len(users) - len(active)
     jacobian = _jacobian(users, parameters, active)
@@ -143,7 +140,7 @@ def _summary(users: Vector, rates: Vector, parameters: Vector, active: list[int]
     return Usl(
         lam, sigma, kappa, errors[0], errors[1], errors[2], r2=r2, residual=residual,
         peak_users=peak,
-        peak_per_s=None if peak is None else float(_law(np.array([peak]), parameters)[0]),
+        peak_per_s=None if peak is None else float(throughput(np.array([peak]), parameters)[0]),
         problem=_problem(r2, residual, float(rates.std() / rates.mean())),
     )  # fmt: skip
 

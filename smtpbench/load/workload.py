@@ -156,6 +156,7 @@ class Workload(Manner):
         """
         hidden = {"trace", "traffic", "abnormal"} | (GENERATED if self.corpus else set())
         hidden |= set() if self.corpora else {"corpora"}
+        hidden |= set() if self.is_open else {"arrivals", "max_sessions"}
         found = self.model_dump(mode="json", exclude_none=True, exclude=hidden)
         if self.traffic:
             found["traffic"] = [

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from smtpbench.load.capacity_result import CapacityResult, Trial
 from smtpbench.load.search import Verdict
+from smtpbench.load.usl import throughput
 from smtpbench.report.drawing import GRID, INK, SERIES, drawing, latency_tick, legend_above, svg_of
 from smtpbench.report.text import number
 
@@ -61,12 +62,10 @@ def users_plot(result: CapacityResult) -> str:
         law = result.usl
         if law is not None and law.lambda_per_s:
             users = np.geomspace(1, most, 200)
-            slowdown = 1 + law.sigma * (users - 1) + law.kappa * users * (users - 1)
+            fitted = throughput(users, np.array([law.lambda_per_s, law.sigma, law.kappa]))
             style = "-" if law.fits else ":"
             label = "scalability law" if law.fits else "scalability law (does not fit)"
-            axes.plot(
-                users, law.lambda_per_s * users / slowdown, style, color=SERIES[0], label=label, zorder=1
-            )
+            axes.plot(users, fitted, style, color=SERIES[0], label=label, zorder=1)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(round(value))))

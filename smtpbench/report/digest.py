@@ -297,7 +297,8 @@ def watched(result: LoadResult) -> str:
     seen = result.invariants
     if not seen.sessions:
         return ""
-    rules = "no rule broken" if not seen.findings else f"{_plural(len(seen.findings), 'rule')} broken"
+    broken = sum(one.verdict != "info" for one in seen.findings)
+    rules = f"{_plural(broken, 'rule')} broken" if broken else "no rule broken"
     return (
         f"{number(seen.messages)} messages ({seen.share:.1%}) in {number(seen.sessions)} sessions watched "
         f"for conformance: {rules} ({seen.cpu_us_per_message:.1f} µs of CPU for each message of the run)"

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
-from smtpbench.load.arrivals import constant, plan, poisson, read_trace, shared
+from smtpbench.load.arrivals import plan, read_trace, shared
 from smtpbench.load.rates import Profile, profile, read_rate
 
 # Of Kolmogorov's distribution: a true sample is further off than this once in a thousand times.
@@ -30,7 +30,7 @@ def merged(rate: float | Profile, *, parts: int, seed: int, until: float) -> lis
 
 
 def test_constant_is_evenly_spaced() -> None:
-    assert list(islice(constant(4), 4)) == [0, 0.25, 0.5, 0.75]
+    assert list(islice(plan("constant", 4, seed=0), 4)) == [0, 0.25, 0.5, 0.75]
 
 
 @pytest.mark.parametrize("process", ["constant", "poisson"])
@@ -51,7 +51,7 @@ def test_poisson_gaps_pass_a_kolmogorov_smirnov_test(parts: int, seed: int) -> N
     gaps = np.diff(merged(200.0, parts=parts, seed=seed, until=100.0))
     assert len(gaps) > 19_000
     assert kolmogorov_smirnov(-np.expm1(-200.0 * gaps)) < KS_CRITICAL
-    even = np.diff(list(takewhile(lambda at: at < 100, constant(200.0))))
+    even = np.diff(list(takewhile(lambda at: at < 100, plan("constant", 200.0, seed=0))))
     assert kolmogorov_smirnov(-np.expm1(-200.0 * even)) > 10 * KS_CRITICAL  # the test can fail
 
 
@@ -66,12 +66,12 @@ def test_poisson_arrivals_of_a_changing_rate_are_poisson_under_it(text: str) -> 
 
 
 def test_poisson_repeats_with_its_seed_only() -> None:
-    assert list(islice(poisson(5, seed=1), 50)) == list(islice(poisson(5, seed=1), 50))
-    assert list(islice(poisson(5, seed=1), 50)) != list(islice(poisson(5, seed=2), 50))
+    assert list(islice(plan("poisson", 5, seed=1), 50)) == list(islice(plan("poisson", 5, seed=1), 50))
+    assert list(islice(plan("poisson", 5, seed=1), 50)) != list(islice(plan("poisson", 5, seed=2), 50))
 
 
 def test_poisson_gaps_are_as_wide_as_they_vary() -> None:
-    times = list(islice(poisson(100, seed=7), 20_000))
+    times = list(islice(plan("poisson", 100, seed=7), 20_000))
     gaps = [after - before for before, after in pairwise(times)]
     assert mean(gaps) == pytest.approx(0.01, rel=0.03)
     assert stdev(gaps) == pytest.approx(mean(gaps), rel=0.05)  # of an exponential they are the same

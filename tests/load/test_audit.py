@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
 import socket
@@ -16,7 +15,6 @@ import pytest
 
 from smtpbench.load import audit
 from smtpbench.load.collect import Collector
-from smtpbench.load.engine import Engine
 from smtpbench.load.meter import Meter, is_local, machine, send_buffer, throttled, waited
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.result import Calibration, LoadResult
@@ -24,6 +22,7 @@ from smtpbench.load.setup import make_engine
 from smtpbench.load.transport import SocketTransport
 from smtpbench.load.workload import Workload
 from tests.load.conftest import Running
+from tests.load.engines import ended
 
 SECOND = 1_000_000_000
 LIMIT_S = 30
@@ -238,17 +237,6 @@ def test_whether_the_target_is_this_machine(host: str, local: bool) -> None:
 # --- limits of this machine ---
 
 
-async def ended(engine: Engine) -> LoadResult:
-    try:
-        await asyncio.wait_for(asyncio.to_thread(engine.run), LIMIT_S)
-    finally:
-        engine.stop()
-    collector = Collector()
-    for batch in engine.batches:
-        collector.add("test", Batch.from_plain(batch.to_plain()))
-    return collector.result()
-
-
 @pytest.mark.parametrize("name", ["EADDRNOTAVAIL", "EMFILE", "ENOBUFS"])
 async def test_a_limit_of_our_machine_is_not_held_against_the_target(
     running: Running, monkeypatch: pytest.MonkeyPatch, name: str
@@ -265,7 +253,7 @@ async def test_a_limit_of_our_machine_is_not_held_against_the_target(
         engine = make_engine(target, Workload(users=1, messages=4, messages_per_session=1))
         monkeypatch.setattr(SocketTransport, "__init__", scarce)
         engine.add_user()
-        result = await ended(engine)
+        result = await ended(engine, LIMIT_S)
     assert (result.totals.accepted, result.totals.dropped) == (2, 2)
     assert not result.valid
     assert f"2 sessions failed on a limit of this machine, not of the target: {name}" in "".join(
@@ -278,7 +266,7 @@ async def test_a_target_that_refuses_connections_is_no_limit_of_ours(running: Ru
         pass
     engine = make_engine(target, Workload(users=1, messages=1))
     engine.add_user()
-    result = await ended(engine)
+    result = await ended(engine, LIMIT_S)
     assert result.totals.dropped == 1
     assert "limit" not in "".join(result.invalid_reasons)
 

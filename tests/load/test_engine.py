@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from smtpbench.load.collect import Collector
 from smtpbench.load.engine import Engine
 from smtpbench.load.result import OUTCOMES, LoadResult, PhaseStats
-from smtpbench.load.setup import make_engine, make_plan
+from smtpbench.load.setup import make_engine
 from smtpbench.load.transport import SocketTransport
 from smtpbench.load.workload import Workload
 from smtpbench.server import Server as ReferenceServer
@@ -20,6 +19,7 @@ from smtpbench.server import ServerConfig
 from smtpbench.server.store import MemoryStore
 from smtpbench.target import Credentials, Endpoint, Role, Target, Timeouts, Tls
 from tests.load.conftest import HANG_UP, SILENCE, Running, Script
+from tests.load.engines import begun, ended
 
 LIMIT_S = 20
 NO_PIPELINING = b"250-test\r\n250 SIZE 1000000\r\n"
@@ -27,26 +27,13 @@ NO_PIPELINING = b"250-test\r\n250 SIZE 1000000\r\n"
 
 async def run(target: Target, **fields: object) -> LoadResult:
     """A whole workload, in one engine."""
-    workload = Workload(**fields)
-    engine = make_engine(target, workload)
-    if workload.is_open:
-        engine.start_arrivals(make_plan(workload))
-    for _ in range(workload.users or 0):
-        engine.add_user()
-    return await finish(engine)
+    return await finish(begun(target, **fields))
 
 
 async def finish(engine: Engine) -> LoadResult:
-    try:
-        await asyncio.wait_for(asyncio.to_thread(engine.run), LIMIT_S)
-    finally:
-        engine.stop()
-    collector = Collector()
+    result = await ended(engine, LIMIT_S)
     last = engine.batches[-1]
     assert (last.sessions_open, last.under_way, last.waiting, last.ended) == (0, 0, 0, True)
-    for batch in engine.batches:
-        collector.add("test", batch)
-    result = collector.result()
     assert result.totals.unaccounted == 0
     for outcome in OUTCOMES:
         stats = result.outcomes.get(outcome, PhaseStats())

@@ -12,12 +12,12 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from smtpbench.load.collect import Collector
-from smtpbench.load.engine import Engine
 from smtpbench.load.recorder import Batch, Recorder, new_histogram
 from smtpbench.load.result import LoadResult
 from smtpbench.load.setup import make_engine, make_plan
 from smtpbench.load.workload import Workload
 from smtpbench.target import Target
+from tests.load.engines import begun, collected, ended
 from tests.load.sinks import REFERENCE, reference_rcpt_ms, sinking
 
 LIMIT_S = 60
@@ -25,24 +25,7 @@ LIMIT_S = 60
 
 async def measure(target: Target, **fields: object) -> LoadResult:
     """A whole workload in one engine."""
-    workload = Workload(**fields)
-    engine = make_engine(target, workload)
-    if workload.is_open:
-        engine.start_arrivals(make_plan(workload))
-    for _ in range(workload.users or 0):
-        engine.add_user()
-    try:
-        await asyncio.wait_for(asyncio.to_thread(engine.run), LIMIT_S)
-    finally:
-        engine.stop()
-    return collected(engine)
-
-
-def collected(engine: Engine) -> LoadResult:
-    collector = Collector()
-    for batch in engine.batches:
-        collector.add("test", batch)
-    return collector.result()
+    return await ended(begun(target, **fields), LIMIT_S)
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
