@@ -11,18 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 import smtpbench
-from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._workload import RunTimeOpt, ThresholdOpt, UsersOpt, workload_fields
 from smtpbench.cli.conform import SelectOpt, StrictOpt, conformance_progress, exit_code, new_findings
 from smtpbench.cli.live import watching
-from smtpbench.cli.load import (
-    RunTimeOpt,
-    ThresholdOpt,
-    UsersOpt,
-    interruptible,
-    load_exit_code,
-    notice_limits,
-    workload_fields,
-)
+from smtpbench.cli.load import load_exit_code, notice_limits
 from smtpbench.conformance.baseline import Baseline
 from smtpbench.conformance.result import ConformanceResult
 from smtpbench.conformance.run import run_conformance

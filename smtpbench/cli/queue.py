@@ -24,30 +24,8 @@ from smtpbench.campaign.queue import (
     run_queue,
 )
 from smtpbench.campaign.result import QueueResult
-from smtpbench.cli._common import Outputs, TargetArg
-from smtpbench.cli.load import (
-    ArrivalsOpt,
-    ChunkingOpt,
-    ContentOpt,
-    CorpusOpt,
-    IdleOpt,
-    MaxSessionsOpt,
-    MessagesOpt,
-    PerSessionOpt,
-    PipeliningOpt,
-    RateOpt,
-    RecipientsOpt,
-    RunTimeOpt,
-    ScenarioOpt,
-    SeedOpt,
-    SizeOpt,
-    ThinkTimeOpt,
-    ThresholdOpt,
-    TlsOpt,
-    UsersOpt,
-    interruptible,
-    workload_fields,
-)
+from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
@@ -100,32 +78,12 @@ SettleOpt = Annotated[
 DrainOpt = Annotated[
     str | None, _delivery(f"Longest wait for the rest when the load is over ({WITHIN_S:g}s).", "TIME")
 ]
-LocalProcessesOpt = Annotated[
-    int, typer.Option(help="Generator processes.", metavar="N", rich_help_panel="Workload")
-]
 
 
 def queue(
     target: TargetArg = "embedded",
     *,
-    scenario: ScenarioOpt = None,
-    users: UsersOpt = None,
-    rate: RateOpt = None,
-    arrivals: ArrivalsOpt = None,
-    seed: SeedOpt = None,
-    max_sessions: MaxSessionsOpt = None,
-    run_time: RunTimeOpt = None,
-    messages: MessagesOpt = None,
-    pipelining: PipeliningOpt = None,
-    chunking: ChunkingOpt = None,
-    messages_per_session: PerSessionOpt = None,
-    message_size: SizeOpt = None,
-    content: ContentOpt = None,
-    corpus: CorpusOpt = None,
-    recipients: RecipientsOpt = None,
-    idle: IdleOpt = None,
-    think_time: ThinkTimeOpt = None,
-    tls: TlsOpt = None,
+    workload: WorkloadOptions,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     processes: LocalProcessesOpt = 1,
     follow: FollowOpt = None,
@@ -153,13 +111,7 @@ def queue(
     patience = Patience(
         parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
     )
-    fields = workload_fields(
-        scenario, run_time, users=users, rate=rate, arrivals=arrivals, seed=seed, max_sessions=max_sessions,
-        messages=messages, pipelining=pipelining, chunking=chunking,
-        messages_per_session=messages_per_session, message_size=message_size, content=content, corpus=corpus,
-        recipients=recipients, idle=idle, think_time=think_time, tls=tls and tls.value,
-        recipient=options.recipient, sender=options.sender,
-    )  # fmt: skip
+    fields = workload.fields(recipient=options.recipient, sender=options.sender)
     if follow is None and options.observe is not None:
         follow = Follow.MAILBOX
     script = load_script(hop_script, hop_rule) if hop_script or hop_rule else None
@@ -172,7 +124,7 @@ def queue(
     ):
         result = run_queue(
             opened, fields, folder, follow=follow, domains=domain, script=script, slow=slow,
-            patience=patience, progress=show, scenario=scenario, processes=processes,
+            patience=patience, progress=show, scenario=workload.scenario, processes=processes,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]
     write_outputs(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smtpbench.cli.load import workload_fields
+from smtpbench.cli._workload import workload_fields
 from smtpbench.errors import UsageError
 from smtpbench.load.quantities import SIZE
 from smtpbench.load.scenario import read_scenario, scenario_thresholds, workload_of
