@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from time import perf_counter_ns as clock
@@ -59,6 +60,11 @@ class Door:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def plain(self) -> bool:
+        """Whether nothing is left between EHLO and MAIL."""
+        return self.tls == "none" and self.login is None
+
+    @property
     def verb(self) -> str:
         """How to say hello."""
         return "LHLO" if self.lmtp else "EHLO"
@@ -96,18 +102,21 @@ def extensions_of(reply: Reply, known: dict[bytes, Extensions] = {}) -> Extensio
     return found
 
 
+Then = Callable[[SessionError | None], None]  # what follows a step: None, or why it has failed
+
+
 class _Step:
-    """Something a connection is led through. `done` is its end: None, or a SessionError."""
+    """Something a connection is led through. At its end `then` is called, once and never by the constructor
+    of a step that fails: who tries again at once would not return."""
 
-    __slots__ = ("_flow", "_loop", "_since", "done", "limit_ns")
+    __slots__ = ("_flow", "_loop", "_since", "_then", "limit_ns")
 
-    def __init__(self, flow: Flow, limit_s: float) -> None:
-        self._loop = cast("EventLoop", asyncio.get_running_loop())
-        self._flow = flow
-        self.done: asyncio.Future[None] = self._loop.create_future()
+    def __init__(self, flow: Flow, limit_s: float, then: Then, loop: EventLoop) -> None:
+        self._loop, self._flow = loop, flow
+        self._then: Then | None = then
         self._since = clock()
         self.limit_ns = self._since + int(limit_s * _NS)
-        self._loop.patience.add(self)
+        loop.patience.add(self)
 
     def expire(self) -> None:
         """It took too long."""
@@ -116,12 +125,14 @@ class _Step:
     def _end(self, error: SessionError | None = None) -> None:
         self._loop.patience.discard(self)
         self._flow.listener = None
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
+        then, self._then = self._then, None
+        if then is not None:
+            then(error)
+
+    def cancel(self) -> None:
+        """Nobody waits for the end any more."""
+        self._then = None
+        self._end()
 
 
 class Arrival(_Step):
@@ -132,15 +143,15 @@ class Arrival(_Step):
 
     __slots__ = ("_door", "_rec", "_to", "_transport")
 
-    def __init__(self, door: Door, recorder: Recorder, flow: Flow) -> None:
-        super().__init__(flow, door.connect_timeout)
+    def __init__(self, door: Door, recorder: Recorder, flow: Flow, then: Then, loop: EventLoop) -> None:
+        super().__init__(flow, door.connect_timeout, then, loop)
         self._door, self._rec = door, recorder
         self._to = "no connection"
         flow.listener = self
         try:
-            self._transport = self._loop.connect(flow, door.host, door.port)
+            self._transport = loop.connect(flow, door.host, door.port)
         except OSError as error:
-            self._end(_unreachable(door, error))
+            loop.call_soon(self._end, _unreachable(door, error))
 
     def connected(self) -> None:
         """TCP is there: the server speaks first."""
@@ -208,8 +219,8 @@ class Goodbye(_Step):
 
     __slots__ = ()
 
-    def __init__(self, flow: Flow) -> None:
-        super().__init__(flow, GOODBYE_S)
+    def __init__(self, flow: Flow, then: Then, loop: EventLoop) -> None:
+        super().__init__(flow, GOODBYE_S, then, loop)
         flow.listener = self
         flow.say(QUIT)
 
@@ -227,6 +238,23 @@ class Goodbye(_Step):
     def expire(self) -> None:
         """Enough."""
         self._end()
+
+
+async def step(make: Callable[[Then, EventLoop], object]) -> None:
+    """Wait for the end of the step that `make` begins. Raises SessionError."""
+    loop = cast("EventLoop", asyncio.get_running_loop())
+    done: asyncio.Future[None] = loop.create_future()
+
+    def then(error: SessionError | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    make(then, loop)
+    await done
 
 
 def _unreachable(door: Door, error: Exception | None) -> Unreachable:

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.recorder import Recorder
+from smtpbench.load.transport import SocketTransport
 from smtpbench.wire.replies import Reply, ReplyParser, escape
 
 # RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39. Refusals are noted, so they are parsed.
@@ -43,6 +44,10 @@ def _codes(data: bytes) -> tuple[int, ...]:
     return codes
 
 
+def _unsaid(octets: bytes) -> None:
+    """What is sent over a connection that is gone."""
+
+
 class Listener(Protocol):
     """Leads a connection through its set-up."""
 
@@ -67,7 +72,7 @@ class Connection(asyncio.Protocol):
     """A connection that a session is made of. `broken` says that it can carry no more."""
 
     __slots__ = (
-        "_early", "_heard", "_loop", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
+        "_early", "_heard", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
         "connected_at", "greeting", "hello", "listener", "onlooker", "transport",
     )  # fmt: skip
 
@@ -76,7 +81,6 @@ class Connection(asyncio.Protocol):
         self._parser: ReplyParser | None = None  # until a reply needs it
         self._partial = False
         self.transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
         self.listener: Listener | None = None  # of set-up: hears of the connection, each reply and the end
         self._waiter: asyncio.Future[tuple[Reply, int]] | None = None
         self._early: deque[tuple[Reply, int]] = deque()
@@ -131,20 +135,40 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
+    def part(self) -> None:
+        """Drop the connection and hear of it no more, except through an onlooker."""
+        self.broken = True
+        transport = self.transport
+        if self.onlooker is None and isinstance(transport, SocketTransport):
+            self.transport, self._write = None, _unsaid
+            transport.discard()
+        elif transport is not None:
+            transport.abort()
+
     # --- replies ---
 
     def data_received(self, data: bytes) -> None:
         """Take replies; the common case, whole lines that say yes, needs no parser."""
         now = clock()
-        if self._on is not None and not self._partial:
-            codes = _SEEN.get(data) or _codes(data)
-            if codes:
-                self._heard = now
-                for code in codes:
-                    self._rec.reply(code)
-                    self._on(code, now)
+        if self._partial:
+            self._parse(data, now)
+        elif self._on is None:
+            known = _PARSED.get(data)
+            if known is None or len(known) != 1 or self.listener is None:
+                self._parse(data, now)
                 return
-        self._parse(data, now)
+            self._rec.reply(known[0].code)
+            self.listener.heard(known[0], now)
+        elif codes := _SEEN.get(data) or _codes(data):
+            self._heard = now
+            for code in codes:
+                self._rec.reply(code)
+                if self._on is None:  # the session has ended with the reply before: this one nobody asked for
+                    self.abort()
+                    return
+                self._on(code, now)
+        else:
+            self._parse(data, now)
 
     def _parse(self, data: bytes, now: int) -> None:
         replies = self._replies(data)
@@ -208,7 +232,7 @@ class Connection(asyncio.Protocol):
         if not self._early:
             if self.broken:
                 raise ConnectionLost("the server closed the connection")
-            self._waiter = self._loop.create_future()
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 self._early.append(await self._waiter)
             finally:

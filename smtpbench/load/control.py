@@ -25,6 +25,7 @@ from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterR
 from smtpbench import __version__
 from smtpbench.errors import SmtpbenchError
 from smtpbench.load.collect import Collector
+from smtpbench.load.course import User
 from smtpbench.load.distribution import (
     LOCAL,
     complete,
@@ -33,7 +34,7 @@ from smtpbench.load.distribution import (
     refusal,
     refused_by,
 )
-from smtpbench.load.engine import Engine, User
+from smtpbench.load.engine import Engine
 from smtpbench.load.locust_options import settle
 from smtpbench.load.locust_stats import fold
 from smtpbench.load.meter import is_local

@@ -8,42 +8,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from time import perf_counter_ns as clock
 
 from smtpbench.errors import DeadlineExceeded, SessionError, SmtpbenchError
 from smtpbench.load.arrival import GOODBYE_S, OutOfResources, Refused
 from smtpbench.load.beside import AbnormalKind, Beside
+from smtpbench.load.course import BACKOFF_S, Course, Gate, User
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.meter import Meter, send_buffer
 from smtpbench.load.native import run_in_native_thread
-from smtpbench.load.opening import close_flow, open_flow
 from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.watch import Watch
-from smtpbench.wire.ehlo import Extensions
 
 TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often
 TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
-BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
 ASKED_ABOUT = 16  # the kernel is asked about one connection in so many that close: it takes a µs
 ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
 NS = 1_000_000_000
-
-
-class User:
-    """One user of a closed workload: a session after the other until stopped."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self.flow: Flow | None = None
 
 
 class Engine:
@@ -74,8 +63,9 @@ class Engine:
         self._watch = watch or Watch(share=0)
         self._loop = EventLoop()
         self._stopping = asyncio.Event()
-        self._connecting = asyncio.Semaphore(CONNECTING_MAX)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._drained = asyncio.Event()  # no session is left, once it was waited for
+        self._gate = Gate(CONNECTING_MAX)
+        self._courses: set[Course] = set()
         self._flows: set[Flow] = set()
         self._idle: list[Flow] = []
         self._opening = 0
@@ -109,7 +99,7 @@ class Engine:
     def add_user(self) -> User:
         """A user that begins now (closed workload)."""
         user = User()
-        self._call(lambda: self._spawn(self._live(user)))
+        self._call(lambda: self._live(user))
         return user
 
     def remove_user(self, user: User) -> None:
@@ -142,17 +132,16 @@ class Engine:
         await self._stopping.wait()
         self._supply.stopped, stopped_at = True, clock()
         self._wake(*self._flows)
-        for flow in self._idle:
-            _set(flow.over)
-        self._idle.clear()
+        idle, self._idle = self._idle, []
+        for flow in idle:
+            self._over_with(flow)
         await self._beside.end()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._drain_s)
+        await self._drain()
         self._sweep(clock())  # what is owed since before its deadline is a timeout, not a drop
-        for flow in list(self._flows):
-            flow.abort()
+        for course in list(self._courses):
+            course.cancel()
         ticking.cancel()
-        await asyncio.gather(ticking, *self._cancelled(), return_exceptions=True)
+        await asyncio.gather(ticking, return_exceptions=True)
         if isinstance(self._supply, Backlog):
             self._miss(self._supply, stopped_at)
         self._hand_over(ended=True)
@@ -164,15 +153,13 @@ class Engine:
         while backlog.due:
             self._rec.miss(max(stopped_at - backlog.due.popleft(), 0))
 
-    def _cancelled(self) -> set[asyncio.Task[None]]:
-        for task in self._tasks:
-            task.cancel()
-        return self._tasks
-
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _drain(self) -> None:
+        """Wait for the sessions, as long as a reply may take."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_s):
+                while self._courses:
+                    self._drained.clear()
+                    await self._drained.wait()
 
     async def _tick(self) -> None:
         due, ticks = clock(), 0
@@ -229,43 +216,52 @@ class Engine:
 
     # --- sessions ---
 
-    async def _session(self, user: User | None = None) -> bool:
-        """One session from connect to close; whether it could be opened.
+    def _begin(self, user: User | None = None) -> None:
+        """One session from connect to close. `_opening` counts it from the step that decided to open it."""
+        self._opening += 1
+        course = Course(self, self._gate, self._loop, self._rec, self._next_kind(), user)
+        self._courses.add(course)
+        course.begin()
 
-        The caller has counted it in `_opening`, in the step that decided to open it.
-        """
-        started, kind = clock(), self._next_kind()
-        recorder = self._rec.of_kind(kind.name)
-        try:
-            async with self._connecting:
-                flow, _, extensions = await open_flow(kind.door, self._rec, partial(self._new_flow, kind))
-            if kind.needs:
-                await self._check(kind, flow, extensions)
-        except SessionError as error:
-            self._charge(error, started, recorder)
-            return False
-        finally:
-            self._opening -= 1
-        recorder.counters["sessions"] += 1
+    def opened(self, course: Course) -> None:
+        """See `Host`."""
+        flow, kind, user = course.flow, course.kind, course.user
+        assert flow is not None
+        self._opening -= 1
+        self._rec.of_kind(kind.name).counters["sessions"] += 1
         self._sessions += 1
-        flow.left = 0 if user is not None and user.stopped else kind.messages()
+        flow.left = kind.messages()
         if user is not None:
             user.flow = flow
-        try:
-            flow.run(self._rested)
-            await flow.over
-            self._ask_kernel(flow)
-            await close_flow(flow)
-        finally:
-            self._sessions -= 1
-        self._rec.session((clock() - started) // 1000)
-        return True
+            if user.stopped:
+                flow.left = 0
+        flow.run(self._rested)
 
-    def _ask_kernel(self, flow: Flow) -> None:
-        """How one connection in so many has sent."""
+    def ended(self, course: Course, error: SessionError | None) -> None:
+        """See `Host`."""
+        self._courses.discard(course)
+        if course.flow is not None:
+            self._flows.discard(course.flow)
+        if course.opened:
+            self._sessions -= 1
+            self._rec.session((clock() - course.started) // 1000)
+        else:
+            self._opening -= 1
+            assert error is not None
+            self._charge(error, course.started, self._rec.of_kind(course.kind.name))
+        if course.user is not None:
+            self._live_on(course.user, failed=not course.opened)
+        elif isinstance(supply := self._supply, Backlog) and supply.due and not supply.stopped:
+            self._dispatch(supply)  # it left arrivals waiting, and none may come after them
+        if not self._courses:
+            self._drained.set()
+
+    def _over_with(self, flow: Flow) -> None:
+        """End a session; of one in so many ask the kernel how it has sent."""
         self._closed += 1
         if self._closed % ASKED_ABOUT == 1 and flow.transport is not None:
             self._sending.update(send_buffer(flow.transport.get_extra_info("socket")))
+        flow.over()
 
     def _next_kind(self) -> Kind:
         """The kind of the next session; abnormal ones that are drawn before it begin beside it."""
@@ -273,7 +269,8 @@ class Engine:
             self._beside.begin(kind)
         return kind
 
-    def _new_flow(self, kind: Kind) -> Flow:
+    def new_flow(self, kind: Kind) -> Flow:
+        """See `Host`."""
         timed, book = isinstance(self._supply, Backlog), self._book
         recorder = self._rec.of_kind(kind.name)
         if kind.pause is None:
@@ -286,20 +283,12 @@ class Engine:
         self._flows.add(flow)
         return flow
 
-    async def _check(self, kind: Kind, flow: Flow, extensions: Extensions) -> None:
-        """Leave politely where the session could not do what it is for. Raises NotOffered."""
-        try:
-            kind.check(extensions)
-        except NotOffered:
-            await close_flow(flow)
-            raise
-
     def _rested(self, flow: Flow) -> None:
         """A session has nothing to send: keep it for the next arrival, if there may be one."""
         if flow.broken or not flow.left or self._supply.stopped or isinstance(self._supply, Budget):
             if flow.broken and flow in self._idle:
                 self._idle.remove(flow)
-            _set(flow.over)
+            self._over_with(flow)
         else:
             self._idle.append(flow)
 
@@ -320,25 +309,22 @@ class Engine:
         since_due = now - due if isinstance(self._supply, Backlog) else None
         recorder.fail(outcome, now - max(started, due), since_due)
 
-    async def _live(self, user: User) -> None:
-        pause = BACKOFF_S[0]
-        while not (user.stopped or self._supply.stopped or self._supply.spent):
-            self._opening += 1
-            if await self._session(user):
-                pause = BACKOFF_S[0]
-                if self._think is not None:
-                    await self._wait(self._think())
-            else:
-                await self._wait(pause)
-                pause = min(2 * pause, BACKOFF_S[1])
+    def _live(self, user: User) -> None:
+        """The next session of `user`, if it shall have one."""
+        if not (user.stopped or self._supply.stopped or self._supply.spent):
+            self._begin(user)
 
-    async def _wait(self, seconds: float) -> None:
-        """A pause that the end of the run cuts short."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+    def _live_on(self, user: User, *, failed: bool) -> None:
+        """After a session: at once, or after a pause, which does not outlast the run."""
+        if failed:
+            self._loop.call_later(user.pause, self._live, user)
+            user.pause = min(2 * user.pause, BACKOFF_S[1])
+            return
+        user.pause = BACKOFF_S[0]
+        if self._think is None:
+            self._live(user)
+        else:
+            self._loop.call_later(self._think(), self._live, user)
 
     def _dismiss(self, user: User) -> None:
         user.stopped = True
@@ -384,16 +370,4 @@ class Engine:
         if self._idle:
             self._idle.pop().next()
         elif self._opening < len(backlog.due) and self._opening + self._sessions < self._max_sessions:
-            self._opening += 1
-            self._spawn(self._open_session(backlog))
-
-    async def _open_session(self, backlog: Backlog) -> None:
-        """One session, and another in its place if it left arrivals waiting: none may come after them."""
-        await self._session()
-        if backlog.due and not backlog.stopped:
-            self._dispatch(backlog)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            self._begin()

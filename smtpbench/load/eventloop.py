@@ -75,7 +75,6 @@ class EventLoop(asyncio.BaseEventLoop):
         self._selector = self  # whom BaseEventLoop asks to wait
         self._epoll = original("select", "epoll")()
         self._select = original("select", "select")
-        self.new_socket = original("socket", "socket")
         self._fine = self._epoll.fileno() < FD_SETSIZE
         self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)

@@ -16,7 +16,6 @@ one of the `_on_…`, `_accept` or `_count`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from time import perf_counter_ns as clock
 from typing import Protocol
@@ -39,7 +38,7 @@ class Source(Protocol):
 class Flow(Connection):
     """One session, from TCP to QUIT. `run` sends messages for as long as the source has some.
 
-    `over` is for the owner, to set when the session shall end. `left` is how many messages this
+    `over` is for the owner, to call when the session shall end. `left` is how many messages this
     session may still carry (negative: no limit).
     """
 
@@ -56,7 +55,7 @@ class Flow(Connection):
         self._script = script
         self._source = source
         self._timed_from_plan = timed_from_plan
-        self.over: asyncio.Future[None] = self._loop.create_future()
+        self.over: Callable[[], None] = _nothing
         self._resting: Callable[[Flow], None] | None = None
         self.pipelining = False
         self.chunking = False
@@ -328,3 +327,7 @@ class Flow(Connection):
         if self._next_due:
             self._source.give_back(self._next_due)
             self._next_due = 0
+
+
+def _nothing() -> None:
+    """Nobody owns the session yet."""

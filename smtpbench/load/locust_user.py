@@ -19,7 +19,7 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from smtpbench.load.control import Control, control_of
-from smtpbench.load.engine import User as EngineUser
+from smtpbench.load.course import User as EngineUser
 from smtpbench.load.locust_options import add_options
 from smtpbench.load.locust_web import extend
 from smtpbench.load.workload import Workload

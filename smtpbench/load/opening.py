@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter_ns as clock
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from smtpbench.errors import (
     DeadlineExceeded,
     TlsFailed,
 )
-from smtpbench.load.arrival import Arrival, Door, Goodbye, Refused, check_reply, extensions_of
+from smtpbench.load.arrival import Arrival, Door, Goodbye, Refused, check_reply, extensions_of, step
 from smtpbench.load.flow import Flow
 from smtpbench.load.recorder import Recorder
 from smtpbench.wire import sasl
@@ -30,30 +31,36 @@ async def open_flow(door: Door, recorder: Recorder, make: Callable[[], _F]) -> t
     """A session ready for MAIL, its greeting and what EHLO offered. Raises SessionError."""
     flow = make()
     try:
-        await Arrival(door, recorder, flow).done
-        if door.tls != "none" or door.login is not None:
-            await _Opening(door, recorder, flow).run()
-        if flow.broken:
-            raise ConnectionLost(f"{door.address}: closed before MAIL")
+        await step(partial(Arrival, door, recorder, flow))
+        if not door.plain:
+            await Opening(door, recorder, flow).run()
+        extensions = settle(door, flow)
     except BaseException:
         flow.abort()
         raise
     assert flow.greeting is not None
+    return flow, flow.greeting, extensions
+
+
+def settle(door: Door, flow: Flow) -> Extensions:
+    """Send as the server offers to be sent to, which is returned. Raises ConnectionLost."""
+    if flow.broken:
+        raise ConnectionLost(f"{door.address}: closed before MAIL")
     extensions = NO_EXTENSIONS if flow.hello is None else extensions_of(flow.hello)
     flow.pipelining = door.pipelining and "PIPELINING" in extensions
     flow.chunking = "CHUNKING" in extensions
-    return flow, flow.greeting, extensions
+    return extensions
 
 
 async def close_flow(flow: Flow) -> None:
     """Say QUIT if that is still possible, and close."""
     flow.finish()
     if not flow.broken:
-        await Goodbye(flow).done
-    flow.abort()
+        await step(partial(Goodbye, flow))
+    flow.part()
 
 
-class _Opening:
+class Opening:
     """The steps from the connection to the first MAIL, in order."""
 
     def __init__(self, door: Door, recorder: Recorder, flow: Flow) -> None:

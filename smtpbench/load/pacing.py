@@ -33,7 +33,7 @@ class PacedFlow(Flow):
         """Lie idle if a message was sent; then as any session."""
         if self.tired and self.left and not (self.broken or self._supply.stopped or self._supply.spent):
             self._on = self._on_idle
-            self._timer = self._loop.call_later(self._pause(), self.wake)
+            self._timer = asyncio.get_running_loop().call_later(self._pause(), self.wake)
         else:
             self.tired = False
             super().next(now)

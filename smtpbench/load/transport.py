@@ -1,12 +1,13 @@
 """A TCP connection of the engine's event loop, as an asyncio transport.
 
-Its socket is registered once, edge-triggered and for both directions, so that a message takes no system
-calls but waits, reads and writes. What is written goes out at once. What the socket does not take waits
-here, and the protocol is told to pause while that is more than `HIGH_WATER`.
+Its socket is registered once and edge-triggered, so that a message takes no system calls but waits, reads
+and writes. What is written goes out at once. What the socket does not take waits here, and the protocol is
+told to pause while that is more than `HIGH_WATER`.
 """
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import errno
 import os
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 
 OnReady = dict[int, Callable[[int], None]]
 
-EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_READABLE = select.EPOLLIN | select.EPOLLOUT
+_INPUT = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+EVENTS = _INPUT | select.EPOLLOUT
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 READ_SIZE = 448  # replies are short; CPython allocates objects of up to 512 octets itself, which is cheaper
 HIGH_WATER, LOW_WATER = 1 << 16, 1 << 14  # octets that wait: the protocol pauses above, goes on below
 _RESET = struct.pack("ii", 1, 0)  # struct linger: close without TIME_WAIT
+_NOBODY = asyncio.Protocol()
+# Ints and `_socket`, which is C: the enumerations and the class of `socket` take longer than the call.
+_TYPE = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+_IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
+_TCP, _NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
+_SOL_SOCKET, _SO_LINGER = int(socket.SOL_SOCKET), int(socket.SO_LINGER)
 
 
 class SocketTransport(asyncio.Transport):
@@ -37,8 +44,8 @@ class SocketTransport(asyncio.Transport):
     """
 
     __slots__ = (
-        "_closed", "_closing", "_held", "_loop", "_number", "_on_ready", "_out", "_protocol", "_read_paused",
-        "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
+        "_closed", "_closing", "_epoll", "_held", "_loop", "_number", "_on_ready", "_out", "_protocol",
+        "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
     )  # fmt: skip
     _start_tls_compatible = True
 
@@ -47,20 +54,25 @@ class SocketTransport(asyncio.Transport):
         address: tuple[str, int],
     ) -> None:  # fmt: skip
         super().__init__()
-        self._loop, self._on_ready = loop, on_ready
+        self._loop, self._epoll, self._on_ready = loop, epoll, on_ready
         self._out: list[memoryview] = []
         self._waiting = 0  # octets in `_out`
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
         self.set_protocol(protocol)
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._socket = loop.new_socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._number = self._socket.fileno()
-        self._recv, self._send = self._socket.recv, self._socket.send
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        on_ready[self._number] = self._connected
-        code = self._socket.connect_ex(address)
-        if code in (0, errno.EINPROGRESS):
-            epoll.register(self._number, EVENTS)
+        connection = self._socket = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
+        number = self._number = connection.fileno()
+        self._recv, self._send = connection.recv, connection.send
+        connection.setsockopt(_TCP, _NODELAY, 1)
+        on_ready[number] = self._connected
+        code = connection.connect_ex(address)
+        if code == errno.EINPROGRESS:  # over loopback the handshake is done by now: it is told who asks again
+            code = connection.connect_ex(address)
+        if code == 0:
+            on_ready[number] = self._ready
+            epoll.register(number, _INPUT)
+            protocol.connection_made(self)
+        elif code in (errno.EINPROGRESS, errno.EALREADY):
+            epoll.register(number, EVENTS)
         else:
             self._force_close(_error(code))
 
@@ -68,17 +80,17 @@ class SocketTransport(asyncio.Transport):
 
     def _connected(self, event: int) -> None:
         """The attempt to connect has an end."""
-        if event & _ENDED and (code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+        if event & _ENDED and (code := self._socket.getsockopt(_SOL_SOCKET, socket.SO_ERROR)):
             self._force_close(_error(code))
             return
         self._on_ready[self._number] = self._ready
-        cast("asyncio.Protocol", self._protocol).connection_made(self)
+        self._protocol.connection_made(self)
         if event != select.EPOLLOUT:
             self._unusual(event)
 
     def _ready(self, event: int) -> None:
         """The common case: a reply has come, all of it in one read."""
-        if event != _READABLE or self._held:
+        if event & _ENDED or self._held:
             self._unusual(event)
             return
         try:
@@ -110,7 +122,7 @@ class SocketTransport(asyncio.Transport):
             self._received(data)
 
     def _ended(self) -> None:
-        if not cast("asyncio.Protocol", self._protocol).eof_received():
+        if not self._protocol.eof_received():
             self.close()
 
     def _failed(self, error: OSError) -> None:
@@ -135,9 +147,11 @@ class SocketTransport(asyncio.Transport):
     def _hold(self, rest: memoryview) -> None:
         if self._closing:
             return
+        if not self._held:
+            self._held = True
+            self._epoll.modify(self._number, EVENTS)  # tell when there is room
         self._out.append(rest)
         self._waiting += len(rest)
-        self._held = True
         if self._waiting > HIGH_WATER and not self._write_paused:
             self._write_paused = True
             self._protocol.pause_writing()
@@ -200,22 +214,41 @@ class SocketTransport(asyncio.Transport):
     def _force_close(self, error: BaseException | None) -> None:
         """As `abort`; also what asyncio's TLS calls."""
         if not self._closed:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._socket.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
             self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
+        self._leave_socket()
+        self._loop.call_soon(self._lose, error)
+
+    def _lose(self, error: BaseException | None) -> None:
+        self._protocol.connection_lost(cast("Exception | None", error))
+        self._forget()
+
+    def discard(self) -> None:
+        """As `abort`, but the protocol wants to hear no more: `connection_lost` does not follow."""
+        if self._closed:
+            return
+        self._socket.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
+        self._leave_socket()
+        self._forget()
+
+    def _leave_socket(self) -> None:
         self._closing = self._held = self._closed = True
         self._out.clear()
         self._waiting = 0
         self._on_ready[self._number] = _ignore
         self._socket.close()
-        self._loop.call_soon(self._protocol.connection_lost, cast("Exception | None", error))
+
+    def _forget(self) -> None:
+        """Let go of the protocol, which has us: what is a cycle only the garbage collector frees."""
+        self.set_protocol(_NOBODY)
 
     # --- the rest of an asyncio transport ---
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what comes to `protocol` from now on."""
-        self._protocol = protocol
+        self._protocol = cast("asyncio.Protocol", protocol)
         self._received: Callable[[bytes], None] = (
             partial(_fill, protocol)
             if isinstance(protocol, asyncio.BufferedProtocol)

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from smtpbench.errors import Inconclusive, UsageError
-from smtpbench.load.engine import Engine, User
+from smtpbench.load.course import User
+from smtpbench.load.engine import Engine
 from smtpbench.load.kinds import Mix, NotOffered
 from smtpbench.load.manner import Traffic
 from smtpbench.load.probe import probe

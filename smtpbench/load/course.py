@@ -1,0 +1,195 @@
+"""One measured session from connect to close, led by callbacks.
+
+In some workloads a session carries one message, so what it costs to have one counts as much as the message:
+there is no task here and no future. Only TLS and AUTH, which take longer by themselves, run in a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns as clock
+from typing import Protocol
+
+from smtpbench.errors import SessionError
+from smtpbench.load.arrival import Arrival, Goodbye
+from smtpbench.load.eventloop import EventLoop
+from smtpbench.load.flow import Flow
+from smtpbench.load.kinds import Kind, NotOffered
+from smtpbench.load.opening import Opening, settle
+from smtpbench.load.recorder import Recorder
+
+BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
+
+
+class Gate:
+    """Lets `limit` in at a time, in the order in which they came."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def enter(self, begin: Callable[[], None]) -> None:
+        """Call `begin` as soon as there is room: now, as a rule. It leaves by `leave`."""
+        if self._free:
+            self._free -= 1
+            begin()
+        else:
+            self._waiting.append(begin)
+
+    def leave(self) -> None:
+        """One is through: the next takes its place."""
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._free += 1
+
+
+class User:
+    """One user of a closed workload: a session after the other until stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.flow: Flow | None = None
+        self.pause = BACKOFF_S[0]  # before the next attempt, should this one fail
+
+
+class Host(Protocol):
+    """Whose session it is."""
+
+    def new_flow(self, kind: Kind) -> Flow:
+        """The session itself."""
+
+    def opened(self, course: Course) -> None:
+        """The session of `course` may send mail: give it messages; `course.finish` when it shall end."""
+
+    def ended(self, course: Course, error: SessionError | None) -> None:
+        """All is over; `error` is why there was no session, if there was none."""
+
+
+class Course:
+    """A session of `kind`, of a user in a closed workload."""
+
+    __slots__ = ("_gate", "_host", "_loop", "_rec", "_step", "_task", "flow", "kind", "opened", "over",
+                 "started", "user")  # fmt: skip
+
+    def __init__(
+        self, host: Host, gate: Gate, loop: EventLoop, recorder: Recorder, kind: Kind, user: User | None
+    ) -> None:
+        self.started = clock()
+        self._host, self._gate, self._loop, self._rec = host, gate, loop, recorder
+        self.kind, self.user = kind, user
+        self.flow: Flow | None = None
+        self._step: Arrival | Goodbye | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.opened = False
+        self.over = False  # nothing more shall happen
+
+    def begin(self) -> None:
+        """Connect, and what follows from that."""
+        self._gate.enter(self._connect)
+
+    def cancel(self) -> None:
+        """Drop it where it is; the host hears no more."""
+        self.over = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._step is not None:
+            self._step.cancel()
+        if self.flow is not None:
+            self.flow.over = _nothing
+            self.flow.abort()
+
+    # --- opening ---
+
+    def _connect(self) -> None:
+        if self.over:
+            self._gate.leave()
+            return
+        flow = self.flow = self._host.new_flow(self.kind)
+        self._step = Arrival(self.kind.door, self._rec, flow, self._arrived, self._loop)
+
+    def _arrived(self, error: SessionError | None) -> None:
+        self._step = None
+        if error is not None:
+            self._fail(error)
+        elif self.kind.door.plain:
+            self._ready()
+        else:
+            self._task = self._loop.create_task(self._further())
+
+    async def _further(self) -> None:
+        """TLS and AUTH."""
+        assert self.flow is not None
+        try:
+            await Opening(self.kind.door, self._rec, self.flow).run()
+        except SessionError as error:
+            self._fail(error)
+        else:
+            self._ready()
+        finally:
+            self._task = None
+
+    def _ready(self) -> None:
+        flow, kind = self.flow, self.kind
+        assert flow is not None
+        try:
+            extensions = settle(kind.door, flow)
+        except SessionError as error:
+            self._fail(error)
+            return
+        self._gate.leave()
+        if kind.needs:
+            try:
+                kind.check(extensions)
+            except NotOffered as error:
+                self._leave(error)
+                return
+        self.opened = True
+        flow.over = self.finish
+        self._host.opened(self)
+
+    def _fail(self, error: SessionError) -> None:
+        assert self.flow is not None
+        self._gate.leave()
+        self.flow.part()
+        self._end(error)
+
+    # --- closing ---
+
+    def finish(self) -> None:
+        """Say QUIT if that is still possible, and close."""
+        if self.flow is not None:
+            self.flow.over = _nothing
+            self._leave(None)
+
+    def _leave(self, error: SessionError | None) -> None:
+        """Part, politely; `error` is why the session was no use."""
+        flow = self.flow
+        assert flow is not None
+        flow.finish()
+        if flow.broken:
+            self._part(error)
+        elif error is None:
+            self._step = Goodbye(flow, self._answered, self._loop)
+        else:
+            self._step = Goodbye(flow, lambda _: self._part(error), self._loop)
+
+    def _answered(self, _: SessionError | None) -> None:
+        self._part(None)
+
+    def _part(self, error: SessionError | None) -> None:
+        assert self.flow is not None
+        self._step = None
+        self.flow.part()
+        self._end(error)
+
+    def _end(self, error: SessionError | None) -> None:
+        if not self.over:
+            self.over = True
+            self._host.ended(self, error)
+
+
+def _nothing() -> None:
+    """It is over already."""

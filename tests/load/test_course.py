@@ -1,0 +1,47 @@
+"""Sessions led by callbacks: who may connect when, and that nothing of a session stays behind."""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+
+from smtpbench.load.course import Gate
+from smtpbench.load.flow import Flow
+from tests.load.conftest import Running
+from tests.load.engines import begun, ended
+
+LIMIT_S = 30.0
+
+
+def test_the_gate_lets_in_as_many_as_it_has_room_for_and_then_in_order() -> None:
+    gate, inside = Gate(2), list[str]()
+    for name in "abcd":
+        gate.enter(partial(inside.append, name))
+    assert inside == ["a", "b"]
+    gate.leave()
+    assert inside == ["a", "b", "c"]
+    gate.leave()
+    gate.leave()
+    assert inside == ["a", "b", "c", "d"]
+    gate.enter(partial(inside.append, "e"))
+    assert inside[-1] == "e"
+
+
+async def test_sessions_that_are_over_need_no_garbage_collector(running: Running) -> None:
+    async with running() as (_, target):
+        engine = begun(target, users=2, messages=20, messages_per_session=1, watch_share=0)
+        gc.collect()
+        before = alive()
+        gc.disable()
+        try:
+            result = await ended(engine, LIMIT_S)
+            left = alive() - before
+        finally:
+            gc.enable()
+    assert (result.totals.accepted, result.totals.sessions) == (20, 20)
+    assert left <= 2  # each user's last
+
+
+def alive() -> int:
+    """How many sessions are in memory."""
+    return sum(isinstance(one, Flow) for one in gc.get_objects())
