@@ -14,6 +14,7 @@ from smtpbench.load.recorder import COUNTS_LENGTH, HIGHEST_US, histogram, indice
 from smtpbench.load.result import PhaseStats
 
 NS = 1_000_000_000
+HELD_UP = 1.5  # times the median before; less is what any busy machine does
 FEW_DOMAINS = 50  # most frequent ones that are shown
 
 
@@ -35,7 +36,8 @@ def head_of_line(copies: Sequence[Copy], slow_domain: str, since_ns: int) -> Hea
     before = latencies([took for late, took in taken if not late])
     since = latencies([took for late, took in taken if late])
     ratio = round(since.p50_ms / before.p50_ms, 3) if before.p50_ms and since.count else None
-    return HeadOfLine(slow_domain=slow_domain, before=before, since=since, ratio=ratio)
+    held_up = None if ratio is None else ratio > HELD_UP
+    return HeadOfLine(slow_domain=slow_domain, before=before, since=since, ratio=ratio, held_up=held_up)
 
 
 def latencies(durations_ns: Sequence[int]) -> PhaseStats:

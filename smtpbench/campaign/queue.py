@@ -29,6 +29,7 @@ LINGER_S = 1.0
 A_LONG_TIME_S = 86_400.0
 NS = 1_000_000_000
 LOCAL_PART = "queue"  # of the addresses that mail goes to
+MAILBOXES = 1000  # at the next hop: many, since a server may hold up mail for an address that was put off
 BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
 KILLED = "the run was killed before its end: what is missing may have arrived since"
 
@@ -98,6 +99,7 @@ def choose(
         raise UsageError("--follow relay: the target has no [relay]: it does not say what it sends on to us")
     return SinkSource(*relay.address, script), {
         "recipient": f"{LOCAL_PART}@{relay.domain}",
+        "mailboxes": MAILBOXES,
         "sender": f"sender@{relay.domain}",  # so that what it has to report comes to us as well
         **fields,
     }

@@ -97,13 +97,15 @@ class DomainStats(_Model):
 class HeadOfLine(_Model):
     """What became of the other domains when one grew slow: their time in the queue, before and since.
 
-    `ratio` is of the medians; 1 is a queue in which a slow domain holds up nobody else.
+    `ratio` is of the medians; 1 is a queue in which a slow domain holds up nobody else. `held_up` is whether
+    it is more than a busy machine explains; None where there was no other mail before, or none since.
     """
 
     slow_domain: str
     before: PhaseStats
     since: PhaseStats
     ratio: float | None = None
+    held_up: bool | None = None
 
 
 class QueueResult(LoadResult):

@@ -21,6 +21,7 @@ from smtpbench.lab.workspace import (
 )
 from smtpbench.target import Role, Target
 
+BUSY = 32  # load average from which on messages wait for a queue runner
 RETRY_S = 2  # seconds from one run through the queue to the next, and from one attempt to the next
 
 # `$$` is Exim's own `$`. Conditions in ACLs are Exim's default configuration's, less what asks the DNS.
@@ -41,6 +42,12 @@ log_file_path = /var/smtpbench/exim/%slog
 host_lookup =
 keep_environment =
 never_users = root
+
+# As where much mail goes through: a spool that is split, and a process for each message at once only as long
+# as the machine keeps up; else the queue runners have it
+split_spool_directory
+queue_only_load = $busy
+queue_only_load_latch = false
 
 # The load comes from one address, and many messages over one connection
 smtp_accept_max = 0
@@ -144,6 +151,7 @@ class Exim(RootedServer):
             domain=DOMAIN,
             relay_domain=RELAY_DOMAIN,
             retry=RETRY_S,
+            busy=BUSY,
             host=HOST,
             mailboxes=" : ".join(MAILBOXES),
             maildir=MAILDIR,

@@ -41,6 +41,7 @@ def one_of(
 
 class Drawn:
     """Draws each transaction: how many of `rcpts` it names, and which of `messages` it is, if not `in_turn`.
+    The first that it names is each of the first `starts` in turn.
 
     `next` is a script's. It draws from `random` alone, so that a seed gives the same messages in the
     same order.
@@ -48,24 +49,25 @@ class Drawn:
 
     def __init__(
         self, rcpts: tuple[bytes, ...], messages: Sequence[Message], recipients: Distribution, random: Random,
-        *, in_turn: bool = False,
+        *, in_turn: bool = False, starts: int = 1,
     ) -> None:  # fmt: skip
-        self._rcpts, self._messages = rcpts, messages
+        self._rcpts, self._messages = rcpts * 2, messages  # twice: from any start there are all of them
+        self._start = cycle(range(starts)).__next__
         self._number, self._chance = counted(recipients, random), random.random
         self._choose = cycle(range(len(messages))).__next__ if in_turn else self._one_of_them
-        self._known: dict[tuple[int, int], Transaction] = {}
+        self._known: dict[tuple[int, int, int], Transaction] = {}
 
     def _one_of_them(self) -> int:
         return int(self._chance() * len(self._messages))
 
     def next(self) -> Transaction:
         """The next transaction."""
-        key = self._number(), self._choose()
+        key = self._start(), self._number(), self._choose()
         found = self._known.get(key)
         if found is None:
-            number, message = key
+            start, number, message = key
             mail, content, bdat_content = self._messages[message]
-            found = Transaction(mail, self._rcpts[:number], content, bdat_content)
+            found = Transaction(mail, self._rcpts[start : start + number], content, bdat_content)
             if number <= FEW and len(self._known) < KNOWN_MAX:
                 self._known[key] = found
         return found

@@ -17,6 +17,8 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _DOMAIN = r"^[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*$"
 _NOTIFY = frozenset({"NEVER", "SUCCESS", "FAILURE", "DELAY"})  # RFC 3461 §4.1
 
+MOST_MAILBOXES = 100_000  # each is a few hundred octets of commands, rendered beforehand
+
 TlsMode = Literal["none", "starttls", "implicit"]
 
 
@@ -86,7 +88,8 @@ class Manner(Strict):
     `messages_per_session` None keeps a session for the whole run. `idle` is how long a session lies
     idle after each message before the next, in seconds. `auth`: as the user of the target file, if it
     names one. `pipelining` and `chunking` (RFC 3030) are used where they are offered; `smtputf8` (RFC
-    6531) and `dsn` have to be.
+    6531) and `dsn` have to be. With `mailboxes`, mail goes to so many at the domain of the recipient, in
+    turn, with a number after its local part.
     """
 
     endpoint: Role | None = None
@@ -105,6 +108,7 @@ class Manner(Strict):
     idle: Pause | None = None
     sender: str | None = None
     recipient: str | None = None
+    mailboxes: Annotated[int, Field(ge=1, le=MOST_MAILBOXES)] = 1
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

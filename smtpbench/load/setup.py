@@ -6,7 +6,7 @@ import math
 import secrets
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import cycle, islice, takewhile
@@ -193,23 +193,40 @@ def make_script(
     for address in (sender, *recipients):
         _check_address(address, utf8=manner.smtputf8)
     rcpts = tuple(commands.rcpt(one, rcpt_parameters(manner, one)) + commands.CRLF for one in recipients)
+    most = int(manner.recipients.highest)
     stock = stock or Stock()
     if manner.corpus is not None:
         pool = stock.replayed(manner.corpus, _signing(manner, sender))
     else:
-        envelope = Envelope(sender, tuple(recipients), manner.smtputf8)
+        envelope = Envelope(sender, tuple(recipients[:most]), manner.smtputf8)
         pool = stock.generated(manner.content, sizes(manner.message_size), envelope, _signing(manner, sender))
     messages = _messages(manner, sender, pool)
     random = random or Random(1)
     if manner.recipients.fixed is not None and len(messages) <= KNOWN_MAX:
-        transactions = [Transaction(mail, rcpts, content, bdat) for mail, content, bdat in messages]
-        following = one_of(transactions, random, in_turn=pool.in_turn)
+        transactions = [
+            Transaction(mail, some, content, bdat)
+            for some, (mail, content, bdat) in _each_with_recipients(rcpts, most, messages, manner.mailboxes)
+        ]
+        following = one_of(transactions, random, in_turn=pool.in_turn or len(messages) == 1)
     else:
-        following = Drawn(rcpts, messages, manner.recipients, random, in_turn=pool.in_turn).next
+        following = Drawn(
+            rcpts, messages, manner.recipients, random, in_turn=pool.in_turn, starts=manner.mailboxes
+        ).next
     if manner.dsn is not None and manner.dsn.envid:
         following = Identified(following).next
     needs = {name: whose for name, whose in pool.needs.items() if name not in manner.needs}
     return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=needs)
+
+
+def _each_with_recipients(
+    rcpts: tuple[bytes, ...], number: int, messages: Sequence[Message], starts: int
+) -> Iterator[tuple[tuple[bytes, ...], Message]]:
+    """Every message as often, and every start among `rcpts` at least once: `number` of them from there on."""
+    ring = rcpts + rcpts[:number]
+    rounds = -(-starts // len(messages))
+    for at in range(rounds * len(messages)):
+        start = at % starts
+        yield ring[start : start + number], messages[at % len(messages)]
 
 
 def _signing(manner: Manner, sender: str) -> Signing | None:
@@ -262,7 +279,11 @@ def _recipients(target: Target, manner: Manner) -> list[str]:
         known = [fixtures.utf8_recipient]
     else:
         known = [name for name in (fixtures.recipient, fixtures.second_recipient) if name]
-    return list(islice(cycle(known or [DEFAULT_RECIPIENT]), int(manner.recipients.highest)))
+    known = known or [DEFAULT_RECIPIENT]
+    if manner.mailboxes > 1:
+        local, _, domain = known[0].rpartition("@")
+        known = [f"{local}{number}@{domain}" for number in range(1, manner.mailboxes + 1)]
+    return list(islice(cycle(known), max(int(manner.recipients.highest), manner.mailboxes)))
 
 
 def _check_address(address: str, *, utf8: bool) -> None:

@@ -6,7 +6,6 @@ from smtpbench.campaign.result import Estimate, HeadOfLine, QueueResult
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.text import milliseconds, number, seconds
 
-HELD_UP = 1.5  # times the median before; less is what any busy machine does
 LEDGER = {
     "accepted": "accepted",
     "delivered": "delivered",
@@ -107,7 +106,7 @@ def _head_of_line(found: HeadOfLine) -> str:
     before, since = found.before, found.since
     if not before.count or not since.count:
         return f"When {found.slow_domain} grew slow there was no other mail before, or none since."
-    held = "held up" if (found.ratio or 0) > HELD_UP else "did not hold up"
+    held = "held up" if found.held_up else "did not hold up"
     medians = f"median {milliseconds(before.p50_ms)} → {milliseconds(since.p50_ms)}"
     tails = f"p99 {milliseconds(before.p99_ms)} → {milliseconds(since.p99_ms)}"
     return f"{found.slow_domain}, when it grew slow, {held} other domains: {medians}, {tails}."

@@ -14,6 +14,7 @@ import pytest
 from smtpbench.campaign.queue import KILLED, Follow, Patience, Slow, recover, run_queue
 from smtpbench.campaign.result import QueueResult
 from smtpbench.errors import UsageError
+from smtpbench.report.delivery import sentences
 from smtpbench.server import MaildirStore, Server, ServerConfig
 from smtpbench.server.sink_script import SinkScript
 from smtpbench.target import Endpoint, Fixtures, Observe, Relay, Role, Target
@@ -160,6 +161,21 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
     assert result.head_of_line.before.count > 0
     assert result.head_of_line.since.count > 0
     assert result.head_of_line.since.p50_ms < 1000
+
+
+def test_one_line_for_all_is_held_up_by_a_slow_domain(tmp_path: Path) -> None:
+    """The negative control: a queue that carries one message after the other."""
+    domains = ["slow.relay.example", "fast.relay.example"]
+    with serving("queue-is-one-line") as target:
+        result = run_queue(
+            target, {"rate": 10, "run_time": 6.0}, tmp_path / "ledger", domains=domains,
+            slow=Slow(domains[0], 0.5, 4.0), patience=Patience(10.0, WAIT),
+        )  # fmt: skip
+    assert result.ledger.wrong == {}
+    assert result.head_of_line is not None
+    assert result.head_of_line.since.count > 0
+    assert result.head_of_line.held_up, result.head_of_line
+    assert "held up other domains" in " ".join(sentences(result))
 
 
 def test_mail_into_a_mailbox(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from smtpbench.server.faults.registry import fault
 from smtpbench.server.outbound import Outbound
@@ -59,6 +59,19 @@ class FlipsABit(_Every):
         damaged = bytearray(message.content)
         damaged[-10] ^= 1
         return self.take(replace(message, content=bytes(damaged)))
+
+
+@fault("queue-is-one-line", "5321-D-29")
+class IsOneLine(Relay):
+    """One message is carried at a time, in the order of acceptance: a slow domain holds up all others."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._turn = asyncio.Lock()
+
+    async def carry(self, message: Outbound) -> None:
+        async with self._turn:
+            await super().carry(message)
 
 
 @fault("queue-reorders", "5321-D-29")
