@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine_vs_smtp_source import Postfix
+from postfix_tools import Postfix
 from rich.console import Console
 from rich.table import Table
 

@@ -328,7 +328,11 @@ def _median(samples: list[Sample]) -> Sample:
     )
 
 
-CHILDREN = {"--sink": run_sink, "--aiosmtplib": run_aiosmtplib, "--engine": run_engine}
+CHILDREN: dict[str, Callable[..., None]] = {
+    "--sink": run_sink,
+    "--aiosmtplib": run_aiosmtplib,
+    "--engine": run_engine,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in CHILDREN:

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from postfix_tools import Postfix
@@ -155,8 +156,8 @@ def _compare(
     for name, sink in ours.items():
         found = pairs(
             options.pairs,
-            lambda: run(postfix, theirs, messages, options.sessions, reuse=reuse),
-            lambda sink=sink: run(postfix, sink, messages, options.sessions, reuse=reuse),
+            partial(run, postfix, theirs, messages, options.sessions, reuse=reuse),
+            partial(run, postfix, sink, messages, options.sessions, reuse=reuse),
         )
         ratio = statistics.median(own.a_cpu_s / other.a_cpu_s for other, own in found)
         decides = name == next(iter(ours))

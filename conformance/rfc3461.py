@@ -183,7 +183,7 @@ async def rcpt_gets_the_same_reply_with_parameters(peer: Peer) -> Observation:
     for address in filter(None, (peer.recipient, peer.fixtures.unknown_recipient)):
         plain = await peer.command(rcpt_line(address))
         answers = [await peer.command(rcpt_line(address, given)) for given in parameters]
-        ours = untested(that("a temporary refusal", lambda answer: answer.severity == 4))
+        ours: Expectation[Answer] = untested(that("a temporary refusal", lambda answer: answer.severity == 4))
         seen += [expect(answer, same_code(plain) | ours) for answer in answers]
     return all_of(*seen)
 

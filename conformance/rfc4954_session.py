@@ -10,6 +10,7 @@ from smtpbench.conformance import (
     MECHANISM,
     RECIPIENT,
     SLOW,
+    Answer,
     Expectation,
     Observation,
     Peer,
@@ -135,7 +136,9 @@ async def many_failures(peer: Peer) -> Observation:
         if answer.code != 535 or answer.closed:
             break
     assert answer is not None
-    told = that("a 4yz or 5yz reply, not a close without one", lambda seen: seen.severity in (4, 5))
+    told: Expectation[Answer] = that(
+        "a 4yz or 5yz reply, not a close without one", lambda seen: seen.severity in (4, 5)
+    )
     return expect(answer, told)
 
 

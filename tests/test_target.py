@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,9 +50,9 @@ def target_on(*hosts: str, observe: str | None = None) -> Target:
         ("lmtp://127.0.0.1:2424", Role.LMTP, 2424, "none"),
     ],
 )
-def test_a_url_says_role_port_and_tls(url: str, role: Role, port: int, tls: str) -> None:
+def test_a_url_says_role_port_and_tls(url: str, role: Role, port: int, tls: Any) -> None:
     target = from_url(url)
-    assert target.endpoints == {role: Endpoint(host="127.0.0.1", port=port, tls=tls)}  # type: ignore[arg-type]
+    assert target.endpoints == {role: Endpoint(host="127.0.0.1", port=port, tls=tls)}
     assert target.name == url
     assert target.main.port == port
 

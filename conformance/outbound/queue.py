@@ -147,9 +147,8 @@ async def the_case_of_a_local_part_is_kept(peer: Peer) -> Observation:
 
 def told_of(recipient: str) -> Expectation[CameBack]:
     """A notification that names the recipient who failed."""
-    return that("one notification", lambda seen: len(seen.about(recipient)) == 1) | near(
-        that("several notifications", lambda seen: len(seen.about(recipient)) > 1)
-    )
+    one: Expectation[CameBack] = that("one notification", lambda seen: len(seen.about(recipient)) == 1)
+    return one | near(that("several notifications", lambda seen: len(seen.about(recipient)) > 1))
 
 
 @case(

@@ -6,6 +6,7 @@ import re
 
 from smtpbench.conformance import (
     RELAY,
+    Expectation,
     HopReply,
     HopScript,
     HopSession,
@@ -161,13 +162,9 @@ async def no_rcpt_parameter_is_sent_that_was_not_offered(peer: Peer) -> Observat
 async def tls_where_it_is_offered(peer: Peer) -> Observation:
     """A hop that offers STARTTLS gets the message inside TLS, or in clear."""
     script = HopScript(extensions=PLAIN.extensions | {"STARTTLS"})
-    return expect(
-        await one_message(peer, script),
-        choice(
-            that("inside TLS", lambda seen: all(one.tls for one in seen.complete))
-            | that("in clear", lambda seen: not all(one.tls for one in seen.complete))
-        ),
-    )
+    inside: Expectation[Relayed] = that("inside TLS", lambda seen: all(one.tls for one in seen.complete))
+    in_clear: Expectation[Relayed] = that("in clear", lambda seen: not all(one.tls for one in seen.complete))
+    return expect(await one_message(peer, script), choice(inside | in_clear))
 
 
 @case("3207-25", needs=[RELAY], broken_by="relay-says-no-ehlo-inside-tls")

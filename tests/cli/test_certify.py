@@ -47,9 +47,10 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     }
 
     def give(name: str) -> object:
-        if isinstance(given[name], Exception):
-            raise given[name]
-        return given[name]
+        found = given[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     @contextmanager
     def opened(spec: str, _options: TargetOptions) -> Iterator[Target]:

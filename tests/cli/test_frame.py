@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import typer
@@ -28,7 +29,7 @@ def seen() -> list[object]:
 
 
 @pytest.fixture
-def probe(seen: list[object]) -> Iterator[Run]:
+def probe(seen: list[tuple[Any, ...]]) -> Run:
     """A command that takes both groups and keeps what it was given."""
 
     def command(
@@ -74,15 +75,15 @@ def test_the_module_can_be_run() -> None:
     assert result.stdout == f"smtpbench {__version__}\n"
 
 
-def test_groups_are_spread_into_options_with_their_defaults(probe: Run, seen: list[object]) -> None:
+def test_groups_are_spread_into_options_with_their_defaults(probe: Run, seen: list[tuple[Any, ...]]) -> None:
     assert probe().exit_code == 1
-    [(target, options, outputs, level)] = seen  # type: ignore[misc]
+    [(target, options, outputs, level)] = seen
     assert (target, level) == ("embedded", "MUST")
     assert (options, outputs) == (TargetOptions(authorized=options.authorized), Outputs())
     assert list(options.authorized) == []
 
 
-def test_options_reach_their_groups(probe: Run, seen: list[object]) -> None:
+def test_options_reach_their_groups(probe: Run, seen: list[tuple[Any, ...]]) -> None:
     probe(
         "smtp://[::1]", "--recipient", "a@example.com", "--ca", "ca.pem", "--authorized", "a",
         "--authorized", "b", "--json", "x.json", "--quiet", "--level", "MAY",

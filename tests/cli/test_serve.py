@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_the_faults_are_listed():
 )
 def test_mistakes_are_told_before_it_listens(options, text):
     paths = {"tls_cert", "tls_key", "maildir", "ca_out"}
-    given = {key: Path(value) if key in paths else value for key, value in options.items()}
+    given: dict[str, Any] = {key: Path(value) if key in paths else value for key, value in options.items()}
     with pytest.raises(UsageError, match=re.escape(text)):
         serve(**{"listen": "127.0.0.1:0", "role": Role.MX, **given})
 

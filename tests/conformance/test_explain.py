@@ -77,7 +77,8 @@ def test_a_passive_rule() -> None:
 def test_every_case_of_ours_can_be_explained() -> None:
     root = find_cases()
     catalogue = load_catalogue(root)
-    for subject in (*load_cases(root), *passive.RULES):
+    subjects: list[Subject] = [*load_cases(root), *passive.RULES]
+    for subject in subjects:
         said = explain(subject, catalogue)
         assert said.judged
         assert all(what for _, what in said.faults), said.id

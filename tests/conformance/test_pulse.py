@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from smtpbench.conformance import pulse
 from smtpbench.conformance.pulse import GIVE_UP_AFTER, Pace, Pulse
 from smtpbench.target import Endpoint, Role, Target, Timeouts
 
@@ -15,7 +14,7 @@ TARGET = Target(endpoints={Role.MX: Endpoint(port=25)}, timeouts=Timeouts(quiet=
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be set by the test."""
     now = [100.0]
-    monkeypatch.setattr(pulse.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("smtpbench.conformance.pulse.time.monotonic", lambda: now[0])
     return now
 
 

@@ -15,6 +15,7 @@ from smtpbench.conformance import random_order as module
 from smtpbench.conformance.bench import command_words
 from smtpbench.conformance.conversation import Surroundings
 from smtpbench.conformance.needs import Facts
+from smtpbench.conformance.oracle import Step
 from smtpbench.conformance.random_order import Found, search
 from smtpbench.conformance.reference import reference
 from smtpbench.conformance.result import Verdict
@@ -65,8 +66,8 @@ async def test_what_only_a_later_transaction_does_is_found(place: Workspace) -> 
 async def test_the_same_seed_has_the_same_dialogues(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dialogues(seed: int) -> list[list[module.Step]]:
-        held: list[list[module.Step]] = []
+    async def dialogues(seed: int) -> list[list[Step]]:
+        held: list[list[Step]] = []
         end = module.Dialogue.end
 
         async def ending(self: module.Dialogue) -> None:

@@ -143,7 +143,7 @@ def test_reordered_within_a_session_only():
 
 
 FATES = st.sampled_from(["delivered", "lost", "bounced", "twice", "flipped", "encoded", "unknown", "refused"])
-COPIES = {
+COPIES: dict[str, list[dict[str, bytes]]] = {
     "delivered": [{}], "twice": [{}, {}], "flipped": [{"digest": b"x", "decoded": b"x"}],
     "encoded": [{"digest": b"x", "decoded": b"decoded"}], "unknown": [{}], "refused": [{}],
 }  # fmt: skip

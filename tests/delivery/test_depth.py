@@ -19,11 +19,12 @@ def queue(rate, service, seconds, seed):
     for arrived, took in zip(arrivals, random.exponential(1 / service, len(arrivals)), strict=True):
         free = max(free, arrived) + took
         ends.append(free)
-    return times((arrivals * NS).astype(np.int64)), times((np.array(ends) * NS).astype(np.int64))
+    return (arrivals * NS).astype(np.int64), (np.array(ends) * NS).astype(np.int64)
 
 
 def judged(rate, service, seconds=30.0):
-    return [trend(*queue(rate, service, seconds, seed), 0, int(seconds * NS)) for seed in range(40)]
+    queues = (queue(rate, service, seconds, seed) for seed in range(40))
+    return [trend(accepted, closed, 0, int(seconds * NS)) for accepted, closed in queues]
 
 
 def test_the_depth_is_what_was_accepted_and_is_not_closed():
@@ -60,7 +61,8 @@ def test_a_queue_above_its_capacity_grows_and_tells_its_capacity():
 
 
 def test_a_short_run_or_an_empty_one_is_unclear():
-    assert trend(*queue(100, 200, 1.0, 1), 0, NS).growth is Growth.UNCLEAR
+    accepted, closed = queue(100, 200, 1.0, 1)
+    assert trend(accepted, closed, 0, NS).growth is Growth.UNCLEAR
     assert trend(times([]), times([]), 0, 60 * NS).slope is None
 
 

@@ -94,7 +94,9 @@ def test_a_disk_that_is_full(tmp_path):
 def test_a_write_that_takes_a_part_is_gone_on_with(tmp_path, monkeypatch):
     write = os.write
     file = RecordFile(tmp_path / "record")
-    monkeypatch.setattr(sink_record.os, "write", lambda where, octets: write(where, octets[:50]))
+    monkeypatch.setattr(
+        "smtpbench.delivery.sink_record.os.write", lambda where, octets: write(where, octets[:50])
+    )
     file([message(1), message(2)])
     file.close()
     assert len(list(read_record(tmp_path / "record"))) == 2

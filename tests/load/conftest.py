@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,14 +16,17 @@ SILENCE = b""
 HANG_UP = b"hang up"
 
 
+Reply = bytes | Callable[[int], bytes]
+
+
 @dataclass
 class Script:
     """What to answer to each verb: octets, `SILENCE`, `HANG_UP`, or a function of the nth such command."""
 
     greeting: bytes = b"220 test\r\n"
     ehlo: bytes = b"250-test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
-    answers: dict[str, bytes | Callable[[int], bytes]] = field(default_factory=dict)
-    after_content: bytes | Callable[[int], bytes] = b"250 2.0.0 queued\r\n"
+    answers: Mapping[str, Reply] = field(default_factory=dict)
+    after_content: Reply = b"250 2.0.0 queued\r\n"
     chop: bool = False  # one octet a write
     tls: ssl.SSLContext | None = None
 
@@ -105,7 +108,7 @@ class Server:
             await writer.drain()
 
 
-Running = Callable[..., "asyncio._AsyncGeneratorContextManager[tuple[Server, Target]]"]
+Running = Callable[..., AbstractAsyncContextManager[tuple[Server, Target]]]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
-from smtpbench.load.arrivals import plan, read_trace, shared
+from smtpbench.load.arrivals import Process, plan, read_trace, shared
 from smtpbench.load.rates import Profile, profile, read_rate
 
 # Of Kolmogorov's distribution: a true sample is further off than this once in a thousand times.
@@ -36,7 +36,7 @@ def test_constant_is_evenly_spaced() -> None:
 @pytest.mark.parametrize("process", ["constant", "poisson"])
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 @pytest.mark.parametrize("rate", ["10", "ramp:1-400,20s", "diurnal:0-100,10s", "stages:900@0s,0@10s"])
-def test_the_parts_of_a_plan_are_the_plan(process: str, parts: int, rate: str) -> None:
+def test_the_parts_of_a_plan_are_the_plan(process: Process, parts: int, rate: str) -> None:
     whole = list(islice(plan(process, read_rate(rate), seed=5), 4000))
     shares = [list(islice(plan(process, read_rate(rate), seed=5, part=p, parts=parts), 4000))
               for p in range(parts)]  # fmt: skip

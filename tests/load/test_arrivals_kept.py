@@ -7,6 +7,7 @@ times that messages were due are held against the law, and the lateness of most 
 from __future__ import annotations
 
 import asyncio
+from itertools import repeat
 from random import Random
 from time import perf_counter_ns
 
@@ -47,7 +48,7 @@ async def carried_out(target: Target, workload: Workload, parts: int) -> tuple[n
     engines = []
     for part in range(parts):
         (kind,) = make_kinds(target, workload, Random(1))
-        engine = Engine(lambda kind=kind: kind, Noting(notes), Recorder(), deadline_s=10, max_sessions=1000)
+        engine = Engine(repeat(kind).__next__, Noting(notes), Recorder(), deadline_s=10, max_sessions=1000)
         engine.start_arrivals(make_plan(workload, Share(part, parts)), workload.lasts)
         engines.append(engine)
     await asyncio.gather(*map(finish, engines))

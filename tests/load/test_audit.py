@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -243,7 +244,7 @@ async def test_a_limit_of_our_machine_is_not_held_against_the_target(
 ) -> None:
     real, left = SocketTransport.__init__, [2]
 
-    def scarce(self: SocketTransport, *arguments: object) -> None:
+    def scarce(self: SocketTransport, *arguments: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(getattr(errno, name), "scarce")

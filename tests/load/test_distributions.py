@@ -37,7 +37,7 @@ TEXTS = [
 def test_what_is_drawn_has_the_mean_that_is_told(scale: Scale, text: str) -> None:
     distribution, random = scale.read(text), Random(1)
     drawn = [distribution.draw(random) for _ in range(DRAWS)]
-    error = np.std(drawn) / math.sqrt(DRAWS)
+    error = float(np.std(drawn)) / math.sqrt(DRAWS)
     assert fmean(drawn) == pytest.approx(distribution.mean, abs=max(4 * error, 1e-9))
     assert distribution.lowest <= min(drawn)
     assert max(drawn) <= distribution.highest

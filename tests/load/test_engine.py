@@ -18,7 +18,7 @@ from smtpbench.server import Server as ReferenceServer
 from smtpbench.server import ServerConfig
 from smtpbench.server.store import MemoryStore
 from smtpbench.target import Credentials, Endpoint, Role, Target, Timeouts, Tls
-from tests.load.conftest import HANG_UP, SILENCE, Running, Script
+from tests.load.conftest import HANG_UP, SILENCE, Reply, Running, Script
 from tests.load.engines import begun, ended
 
 LIMIT_S = 20
@@ -100,11 +100,11 @@ async def test_a_refused_message_is_counted_and_the_session_goes_on(
     running: Running, verb: str, pipelining: bool
 ) -> None:
     good = b"354 go\r\n" if verb == "DATA" else b"250 ok\r\n"
-    script = Script(answers={verb: lambda n: b"452 no room\r\n" if n == 2 else good})
+    answers: dict[str, Reply] = {verb: lambda n: b"452 no room\r\n" if n == 2 else good}
     if verb != "DATA":  # as a server that knows its state
         refused = {2} if pipelining else set()
-        script.answers["DATA"] = lambda n: b"503 nothing to send\r\n" if n in refused else b"354 go\r\n"
-    async with running(script) as (server, target):
+        answers["DATA"] = lambda n: b"503 nothing to send\r\n" if n in refused else b"354 go\r\n"
+    async with running(Script(answers=answers)) as (server, target):
         result = await run(target, users=1, messages=4, pipelining=pipelining)
     assert (result.totals.accepted, result.totals.rejected_4xx) == (3, 1)
     assert result.first_refusal == "452 no room"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress, product, repeat
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -136,7 +137,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.peer, self.waiting, self.writes, self.aborted = peer, b"", [], False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Any) -> None:
         self.writes.append(data)
         self.waiting += self.peer.feed(data)
 

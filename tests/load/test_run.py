@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,14 @@ async def _master_and_workers(scenario: Path, worker: Sequence[str], *options: s
     """Plain ``locust --master`` with `options`, and two of `worker`; the exit codes of all three."""
     port = str(free_port())
     common = ("-f", str(scenario), "--master-port", port)
-    quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
     commands = [
         (*LOCUST, "-f", str(scenario), "--master", "--master-bind-host", "127.0.0.1",
          "--master-bind-port", port, "--headless", "--expect-workers", "2", "-u", "4", "-r", "4", *options),
         *((*worker, *common, "--worker", "--master-host", "127.0.0.1") for _ in range(2)),
     ]  # fmt: skip
-    processes = [await asyncio.create_subprocess_exec(*command, **quiet) for command in commands]
+    processes = [
+        await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL) for command in commands
+    ]
     try:
         async with asyncio.timeout(LIMIT_S):
             codes = [await process.wait() for process in processes]

@@ -1,6 +1,7 @@
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.report import digest
+from smtpbench.report.conclusion import Conclusion
 
 
 def test_findings_come_worst_first(conformance: ConformanceResult) -> None:
@@ -56,13 +57,13 @@ def test_nothing_tested_is_inconclusive(conformance: ConformanceResult) -> None:
 
 def test_load_conclusions(load: LoadResult) -> None:
     load.totals.missed = 7
-    assert digest.conclude_load(load) == digest.Conclusion(
+    assert digest.conclude_load(load) == Conclusion(
         "warn", "500 messages/s accepted; 3 refused; 1 dropped or timed out; 7 not sent in time"
     )
     load.totals.rejected_4xx = load.totals.dropped = load.totals.missed = 0
     assert digest.conclude_load(load).tone == "good"
     load.valid = False
-    assert digest.conclude_load(load) == digest.Conclusion("bad", "Not a valid measurement")
+    assert digest.conclude_load(load) == Conclusion("bad", "Not a valid measurement")
 
 
 def test_phases_are_in_the_order_of_a_session(load: LoadResult) -> None:

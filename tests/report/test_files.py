@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,8 @@ def test_a_run_folder_has_every_form_and_reads_back_the_same(run: Run, tmp_path:
 
 def test_single_files_are_written_where_asked(conformance: ConformanceResult, tmp_path: Path) -> None:
     names = {"json": "a.json", "junit": "b.xml", "html": "c.html", "markdown": "d.md"}
-    written = write_outputs(conformance, **{kind: tmp_path / name for kind, name in names.items()})
+    wanted: dict[str, Any] = {kind: tmp_path / name for kind, name in names.items()}
+    written = write_outputs(conformance, **wanted)
     assert [path.name for path in written] == list(names.values())
     assert (tmp_path / "c.html").read_text().startswith("<!doctype html>")
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -307,14 +308,19 @@ def strict(new_talk, tls_context):
     }
 
 
+def note_call(seen, frame, event, arg):
+    seen.add(frame.f_code.co_name)
+
+
 @pytest.fixture(scope="module")
 def called(new_talk, tls_context):
     """The names of the functions that the strict receiver calls in each probe."""
     names = {}
     for role, probes in ROLES.items():
         for index, probe in enumerate(probes):
-            seen = names[role, index] = set()
-            sys.setprofile(lambda frame, event, arg, seen=seen: seen.add(frame.f_code.co_name))
+            seen: set[str] = set()
+            names[role, index] = seen
+            sys.setprofile(partial(note_call, seen))
             try:
                 observed(Receiver, new_talk, tls_context, role, probe)
             finally:

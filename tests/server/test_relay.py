@@ -7,6 +7,7 @@ import pytest
 from smtpbench.delivery.hop import Hop
 from smtpbench.delivery.hop_script import DEFER, DROP, REFUSE, HopReply, HopScript
 from smtpbench.server import Server, ServerConfig
+from smtpbench.server.store import MemoryStore
 from smtpbench.session import Session
 from smtpbench.target import Endpoint
 
@@ -176,4 +177,5 @@ async def test_the_store_of_a_stopped_server_is_left_alone(hop):
         assert await hop.until(lambda: hop.transactions_for(ONE.encode()), WAIT)
         relay = server.relay
     assert not relay.tasks
+    assert isinstance(server.store, MemoryStore)
     assert server.store.messages == []

@@ -4,6 +4,7 @@ import email
 import itertools
 from datetime import UTC, datetime
 from email import policy
+from typing import Any
 
 import pytest
 
@@ -126,8 +127,8 @@ def test_the_groups_of_fields_are_parted_by_empty_lines():
 )
 def test_ret_says_what_comes_back(ret, action, kind):
     content = report(original(ret=ret), [outcome(action)], mta="m.example", now=NOON, ident="i")
-    returned = email.message_from_bytes(content).get_payload()[2]
-    assert returned.get_content_type() == kind
+    parts: Any = email.message_from_bytes(content).get_payload()
+    assert parts[2].get_content_type() == kind
     assert (CONTENT in content) == (kind == "message/rfc822")
     assert b"X-Mark: 1\r\n\r\n--" in content or CONTENT in content
 

@@ -13,8 +13,8 @@ import trustme
 
 from smtpbench.errors import UsageError
 from smtpbench.server import MaildirStore, NullStore, Server, ServerConfig
-from smtpbench.server import store as store_module
 from smtpbench.server.receiver import Receiver
+from smtpbench.server.store import MemoryStore
 from smtpbench.target import Role
 from smtpbench.wire.state import State
 
@@ -75,6 +75,11 @@ class Client:
             await self.writer.wait_closed()
 
 
+def stored(server):
+    assert isinstance(server.store, MemoryStore)
+    return server.store.messages
+
+
 async def test_a_pipelined_session_in_memory():
     async with Server() as server:
         client = await Client.to(server)
@@ -82,7 +87,7 @@ async def test_a_pipelined_session_in_memory():
         assert await client.codes(group, 8) == [250, 250, 250, 354, 250, 250, 250, 221]
         assert await client.end() == b""
         await client.close()
-    assert [copy.mailbox for copy in server.store.messages] == ["alice"]
+    assert [copy.mailbox for copy in stored(server)] == ["alice"]
 
 
 async def test_the_file_is_on_disk_before_the_250(tmp_path, monkeypatch):
@@ -93,7 +98,7 @@ async def test_the_file_is_on_disk_before_the_250(tmp_path, monkeypatch):
         events.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         fsync(descriptor)
 
-    monkeypatch.setattr(store_module.os, "fsync", noted)
+    monkeypatch.setattr("smtpbench.server.store.os.fsync", noted)
     async with Server(store=MaildirStore(tmp_path)) as server:
         client = await Client.to(server)
         group = HELLO + ENVELOPE + b"DATA\r\n..x\r\n\nlf\r\n.\r\n"
@@ -109,7 +114,7 @@ async def test_a_full_disk_is_a_451_and_leaves_nothing(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.os, "fsync", full)
+    monkeypatch.setattr("smtpbench.server.store.os.fsync", full)
     async with Server(store=MaildirStore(tmp_path)) as server:
         client = await Client.to(server)
         assert await client.codes(HELLO + ENVELOPE + b"DATA\r\nx\r\n.\r\n", 5) == [250, 250, 250, 354, 451]
@@ -145,7 +150,7 @@ async def test_starttls_throws_away_what_came_behind_it(server_tls, client_tls):
         ]
         assert await client.codes(ENVELOPE + b"DATA\r\nx\r\n.\r\n", 4) == [250, 250, 354, 250]
         await client.close()
-    (copy,) = server.store.messages
+    (copy,) = stored(server)
     assert b" with ESMTPS id " in copy.content
 
 
@@ -208,7 +213,7 @@ async def test_an_independent_client_over_implicit_tls(server_tls, client_tls):
                 tls_context=client_tls,
                 timeout=WAIT,
             )
-    (copy,) = server.store.messages
+    (copy,) = stored(server)
     assert b" with ESMTPSA id " in copy.content
     assert copy.content.endswith(b"\r\n\r\nhello\r\n")
 

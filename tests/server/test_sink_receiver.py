@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -118,8 +119,8 @@ def test_the_short_way_is_gone():
     sink = Sink(sink_config())
     receiver = SinkReceiver(sink.config, intake=sink)
     receiver.feed(b"EHLO x.example\r\n")
-    long_way = []
-    receiver.on_line = long_way.append
+    long_way: list[Any] = []
+    receiver.on_line = lambda line: long_way.append(line)
     receiver.begin_content = lambda: long_way.append("content")
     for _ in range(2):
         for line in (*ENVELOPE.splitlines(keepends=True), b"DATA\r\n", b"hello\r\n.\r\n"):

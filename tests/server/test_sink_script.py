@@ -35,8 +35,8 @@ def test_a_file_with_all_there_is(tmp_path):
         key = line.partition(" =")[0]
         if key == "on":
             continue
-        on = re.search(r"\bon (connect|ehlo|rcpt|body)\b", line)
-        on = on[1] if on and key != "reply" else "rcpt"
+        said = re.search(r"\bon (connect|ehlo|rcpt|body)\b", line)
+        on = said[1] if said and key != "reply" else "rcpt"
         extra = 'drop = "before"\n' if key == "taken" else "" if key == "delay_s" else "delay_s = 1\n"
         script = load_script(write(tmp_path, f"{general}[[rule]]\non = '{on}'\n{extra}{line}"))
         assert key in script.rule[0].model_fields_set

@@ -68,7 +68,7 @@ CHUNKS: list[Step] = [
     ("S", b"250 2.0.0 ok\r\n250 2.0.0 ok\r\n250 2.0.0 ok\r\n"),
 ]
 STARTTLS: list[Step] = [*HELLO, ("C", b"STARTTLS\r\n"), ("S", b"220 2.0.0 go\r\n"), TLS]
-GOOD = {
+GOOD: dict[str, list[Step]] = {
     "message": [*MESSAGE, *QUIT],
     "two messages": [*MESSAGE, *MESSAGE[3:], *QUIT],
     "chunks": [*CHUNKS, *QUIT],
@@ -102,7 +102,7 @@ def test_a_good_session_breaks_nothing(name: str, end: str | None) -> None:
     assert rules(GOOD[name], end=end) == []
 
 
-BAD = {
+BAD: dict[str, tuple[list[Step], Rule]] = {
     "two replies": ([*HELLO, ("C", b"NOOP\r\n"), ("S", b"250 2.0.0 ok\r\n250 2.0.0 ok\r\n")], Rule.ONE_REPLY),
     "two greetings": ([("S", b"220 mx\r\n220 mx\r\n")], Rule.ONE_REPLY),
     "two after a message": ([*MESSAGE, ("S", b"250 2.0.0 ok\r\n")], Rule.ONE_REPLY),

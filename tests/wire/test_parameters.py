@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from smtpbench.wire.parameters import parse_by, parse_date_time, parse_rrvs
-from smtpbench.wire.parse import Command, parse_command
+from smtpbench.wire.parse import Command, CommandError, parse_command
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,9 @@ def test_values_that_a_mail_may_have(parameter):
     ],
 )
 def test_values_that_it_may_not_have(parameter):
-    assert parse_command(b"MAIL FROM:<> " + parameter.encode()).code == 501
+    refusal = parse_command(b"MAIL FROM:<> " + parameter.encode())
+    assert isinstance(refusal, CommandError)
+    assert refusal.code == 501
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,9 @@ def test_rrvs(value):
     ],
 )
 def test_no_rrvs(value):
-    assert parse_command(b"RCPT TO:<a@b> RRVS=" + value.encode()).code == 501
+    refusal = parse_command(b"RCPT TO:<a@b> RRVS=" + value.encode())
+    assert isinstance(refusal, CommandError)
+    assert refusal.code == 501
 
 
 def test_what_the_values_mean():

@@ -199,18 +199,25 @@ def test_parameters_of_rcpt(parameters):
 
 
 def test_a_parameter_that_is_not_on_offer_is_not_known():
-    assert parse_command(b"MAIL FROM:<> SIZE=1", known=frozenset()).code == 555
+    refusal = parse_command(b"MAIL FROM:<> SIZE=1", known=frozenset())
+    assert isinstance(refusal, CommandError)
+    assert refusal.code == 555
     assert isinstance(parse_command(b"MAIL FROM:<> SIZE=1", known=frozenset({"SIZE"})), Command)
 
 
 def test_utf8_in_rcpt_goes_with_an_smtputf8_transaction():
     line = "RCPT TO:<é@bücher.example>".encode()
-    assert parse_command(line).code == 553
-    assert parse_command(line, utf8=True).path.is_utf8
+    refusal, taken = parse_command(line), parse_command(line, utf8=True)
+    assert isinstance(refusal, CommandError)
+    assert refusal.code == 553
+    assert isinstance(taken, Command)
+    assert taken.path.is_utf8
 
 
 def test_utf8_in_mail_goes_with_the_parameter():
-    assert parse_command("MAIL FROM:<é@x> SMTPUTF8".encode()).path.is_utf8
+    taken = parse_command("MAIL FROM:<é@x> SMTPUTF8".encode())
+    assert isinstance(taken, Command)
+    assert taken.path.is_utf8
 
 
 @given(st.binary(max_size=200))

@@ -55,7 +55,7 @@ def test_each_message_has_an_identifier_of_its_own_in_header_and_body() -> None:
         message = message_from_bytes(content.next_content().removesuffix(b".\r\n"))
         identifier = re.fullmatch(r"<([0-9a-f]{8}-[0-9a-f]{9})@example\.org>", message["Message-ID"])
         assert identifier is not None
-        assert message.get_payload().splitlines()[0] == identifier[1]
+        assert str(message.get_payload()).splitlines()[0] == identifier[1]
         assert (identifiers.number, identifiers.contents[identifiers.content]) == (number, content)
         seen.add(identifier[1])
     assert len(seen) == 100

@@ -17,7 +17,7 @@ from smtpbench.lab import open_target
 from smtpbench.load.corpus import stock as stock_module
 from smtpbench.load.corpus.mime import Envelope
 from smtpbench.load.corpus.mixture import PLAIN, read_mixture
-from smtpbench.load.corpus.signing import Signing
+from smtpbench.load.corpus.signing import Signing, signed_once
 from smtpbench.load.corpus.stock import Stock
 from smtpbench.load.setup import make_engine
 from smtpbench.load.workload import Workload, make_workload
@@ -139,9 +139,8 @@ def test_the_signature_comes_on_top_of_the_size(key_file: str) -> None:
 
 def test_a_rehearsal_generates_little_and_signs_once(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     signed = []
-    once = stock_module.signed_once
     monkeypatch.setattr(
-        stock_module, "signed_once", lambda pieces, signer: signed.append(1) or once(pieces, signer)
+        stock_module, "signed_once", lambda pieces, signer: signed.append(1) or signed_once(pieces, signer)
     )
     signing = Signing(key_file, "smtpbench", "example.org")
     pool = Stock(rehearsal=True).generated(read_mixture("mime,8bit"), [2000, 1 << 30], ENVELOPE, signing)
