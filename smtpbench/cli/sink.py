@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
 from smtpbench.cli._listening import (
     CaOutOpt,
@@ -26,6 +25,7 @@ from smtpbench.cli._listening import (
 )
 from smtpbench.delivery.sink_record import KeepingMaildir, RecordFile
 from smtpbench.errors import EXIT_OK, SmtpbenchError, UsageError
+from smtpbench.load.serving import ServingLoop
 from smtpbench.server.sink import NAME, Consumer, Sink, SinkCounts, sink_config
 from smtpbench.server.sink_receiver import Taken
 from smtpbench.server.sink_script import SCRIPT_HELP, SinkScript, load_script
@@ -105,7 +105,7 @@ def sink(
     with _consumer(record, keep) as consumer:
         plain = told == SinkScript(seed=told.seed)
         made = Sink(config, consumer=consumer) if plain else ScriptedSink(told, config, consumer=consumer)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=ServingLoop) as runner:
             runner.run(_run(made, stop_after))
     if json is not None:
         plain_counts = {"schema": "smtpbench.sink/1", **made.counts.to_plain()}

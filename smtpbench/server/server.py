@@ -173,8 +173,7 @@ class Connection(asyncio.Protocol):
             return
         self._last_input = self._loop.time()
         self._send(self._receiver.feed(data))
-        if self._busy and len(self._receiver.input) > MAX_AHEAD:
-            self._transport.pause_reading()
+        self._limit_ahead()
         self._act()
         self._watch_idleness()
 
@@ -204,6 +203,17 @@ class Connection(asyncio.Protocol):
                 self._server.deliver(unfinished)
 
     # actions
+
+    def _limit_ahead(self) -> None:
+        """Do not read without end from a client that does not wait for a reply that is held back.
+
+        While TLS begins the transport is not ours, and what came early is read as soon as it has begun.
+        """
+        receiver = self._receiver
+        if not self._busy or receiver is None or isinstance(receiver.action, StartTls):
+            return
+        if len(receiver.input) > MAX_AHEAD and self._transport is not None:
+            self._transport.pause_reading()
 
     def _send(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():

@@ -18,8 +18,9 @@ from functools import partial
 from typing import cast
 
 from smtpbench.server.config import NEXT_HOP_EXTENSIONS, ServerConfig
+from smtpbench.server.dialogue import Close
 from smtpbench.server.receiver import Receiver
-from smtpbench.server.server import MAX_AHEAD, Connection, Server
+from smtpbench.server.server import Connection, Server
 from smtpbench.server.sink_receiver import Phrases, SinkReceiver, Taken
 from smtpbench.target import Role
 
@@ -186,10 +187,27 @@ class SinkConnection(Connection):
         if receiver is None:
             return
         self._heard = True
-        self._send(receiver.feed(data))
-        if receiver.action is not None:
-            if self._busy and len(receiver.input) > MAX_AHEAD and self._transport is not None:
-                self._transport.pause_reading()
+        said = receiver.feed(data)
+        if receiver.action is None:
+            self._send(said)
+        elif isinstance(receiver.action, Close):
+            self._leave(said)
+        else:
+            self._send(said)
+            self._limit_ahead()
+            self._act()
+
+    def _send(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _leave(self, last_words: bytes) -> None:
+        """Send the last words and close: in one segment, where the transport can do that."""
+        end_with = getattr(self._transport, "end_with", None)
+        if end_with is not None:
+            end_with(last_words)
+        else:
+            self._send(last_words)
             self._act()
 
     def sweep(self) -> None:
@@ -223,6 +241,12 @@ class HoldingConnection(SinkConnection):
             self._sink.hold_back(self)
         else:
             super()._send(data)
+
+    def _leave(self, last_words: bytes) -> None:
+        if self._held or self._sink.undelivered:
+            self._send(last_words)
+        else:
+            super()._leave(last_words)
 
     def _act(self) -> None:
         if not self._held:

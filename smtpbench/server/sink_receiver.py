@@ -128,6 +128,10 @@ class SinkReceiver(Receiver):
                 return self.take_output()
             data = data[end:]
         steps = _known_group(data) if len(data) <= LONGEST_KNOWN else ()
+        if len(steps) == 1 and not self.output:
+            ((step, line, path),) = steps
+            said = step(self, line, path)
+            return said if said is not None else super().feed(data)
         for number, (step, line, path) in enumerate(steps):
             said = step(self, line, path)
             if said is None:
