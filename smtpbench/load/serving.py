@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVarTuple, Unpack, cast
+from typing import Any, TypeVarTuple, Unpack
 
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.transport import SocketTransport
@@ -25,7 +25,7 @@ READ_SIZE = 1 << 16  # octets: a usual message in one piece
 RETRY_S = 0.1  # how long nothing is accepted where the system has no file descriptor or memory left
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_WRITE = _READ | select.EPOLLOUT
+_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _LAST = socket.MSG_MORE | socket.MSG_NOSIGNAL
 
 
@@ -118,7 +118,7 @@ class ServingLoop(EventLoop):
 class AcceptedTransport(SocketTransport):
     """One connection that a client made."""
 
-    __slots__ = ("_address", "_epoll")
+    __slots__ = ("_address",)
 
     def __init__(
         self, loop: ServingLoop, epoll: Any, on_ready: dict[int, Callable[[int], None]],
@@ -136,7 +136,7 @@ class AcceptedTransport(SocketTransport):
 
     def _ready(self, event: int) -> None:
         """The common case: something has come, all of it in one read."""
-        if event != select.EPOLLIN:
+        if event & _ENDED or self._held:
             self._unusual(event)
             return
         try:
@@ -147,12 +147,6 @@ class AcceptedTransport(SocketTransport):
         self._received(data) if data else self._ended()
         if len(data) == READ_SIZE:
             self._read()
-
-    def _hold(self, rest: memoryview) -> None:
-        """Keep `rest`, and be told when the socket takes more."""
-        super()._hold(rest)
-        if self._out and not self._closed:
-            self._epoll.modify(self._number, _WRITE)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`socket` and `peername` only."""
@@ -174,14 +168,10 @@ class AcceptedTransport(SocketTransport):
             self._hold(memoryview(data)[sent:])
             self.close()
             return
-        self._closing = self._held = self._closed = True
-        self._on_ready[self._number] = _gone
-        self._socket.close()
-        cast("asyncio.Protocol", self._protocol).connection_lost(None)
-
-
-def _gone(_: int) -> None:
-    """A socket that was closed after the wait."""
+        protocol = self._protocol
+        self._leave_socket()
+        self._forget()
+        protocol.connection_lost(None)
 
 
 def _nothing(_: int, __: object) -> None:
