@@ -35,8 +35,8 @@ from smtpbench.load.order import DEFAULT_MASTER_PORT
 from smtpbench.load.preflight import preflight as find_limits
 from smtpbench.load.result import LoadResult, Notice
 from smtpbench.load.run import run_load, run_worker
-from smtpbench.load.scenario import is_toml, scenario_thresholds
-from smtpbench.load.thresholds import parse_threshold, useless
+from smtpbench.load.scenario import find_scenario, is_toml, scenario_thresholds
+from smtpbench.load.thresholds import parse_threshold, require_kinds, useless
 from smtpbench.load.workload import make_workload, parse_duration, with_users
 from smtpbench.report import Result, render_terminal, write_outputs
 from smtpbench.report.text import visible
@@ -178,6 +178,9 @@ def load(
     fields = workload_fields(
         scenario, workload.run_time, warm_up=parse_duration(warm_up) if warm_up else None, **given
     )
+    if scenario is None or is_toml(find_scenario(scenario)):
+        mix = make_workload(**fields)
+        require_kinds(thresholds, [mix.traffic_name(number) for number in range(len(mix.traffic))])
     with open_target(target, options) as opened, interruptible():
         noticed = notice_limits(opened, fields, look=preflight, quiet=outputs.quiet)
         with watching(quiet=outputs.quiet, thresholds=thresholds) as watcher:

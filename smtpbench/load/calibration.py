@@ -61,7 +61,8 @@ def _measure(target: Target, workload: Workload, alone: Workload) -> Calibration
     return Calibration(
         per_s=round(1_000_000 / cost), cpu_us_per_message=cost,
         phases={
-            name: Floor(p50_ms=stats.p50_ms, p99_ms=stats.p99_ms) for name, stats in floor.phases.items()
+            name: Floor(p50_ms=stats.p50_ms, p99_ms=stats.p99_ms)
+            for name, stats in floor.phases.items() if stats.count
         },
         took_s=round(time.monotonic() - begun, 2),
     )  # fmt: skip

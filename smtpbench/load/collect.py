@@ -25,7 +25,7 @@ from smtpbench.load.recorder import (
     histogram,
     percentile,
     phase_stats,
-    transactions_of,
+    series_of,
 )
 from smtpbench.load.refusals import notes_on
 from smtpbench.load.result import (
@@ -43,6 +43,7 @@ from smtpbench.load.result import (
 )
 
 NS = 1_000_000_000
+_StatsOf = Callable[[Counts], PhaseStats]
 _BATCH_NS = NS  # a batch is handed over once a second
 _LATE_S = 4  # a late batch leaves no figures of its own for the second that it was due in
 
@@ -72,6 +73,7 @@ class Process:
 
 @dataclass(slots=True)
 class _Second:
+    spans_ns: Counter[str] = field(default_factory=Counter)  # by process
     offered: int = 0
     accepted: int = 0
     failed: int = 0
@@ -117,6 +119,7 @@ class Collector:
             return
         second = self._seconds.setdefault(round(state.span_ns / NS), _Second())
         state.span_ns += batch.span_ns
+        second.spans_ns[process] += batch.span_ns
         second.offered += batch.counters["offered"]
         state.use.add(batch, sum(batch.counters[name] for name in OUTCOMES))
         second.accepted += batch.counters["accepted"]
@@ -200,7 +203,7 @@ class Collector:
     def result(self) -> LoadResult:
         """The whole run. `target`, `workload`, `started` and `smtpbench` are left to the caller."""
         result = self._figures(lambda counts: phase_stats(histogram(counts)))
-        result.traffic = {name: self._of_kind(name) for name in sorted(self._traffic)}
+        result.phases = {name: result.phases.get(name, PhaseStats()) for name in PHASES}
         result.replies = {str(code): self._replies[code] for code in sorted(self._replies)}
         result.refusals = list(self._refusals.values())
         result.first_refusal = next(iter(result.refusals), "")
@@ -216,26 +219,32 @@ class Collector:
         result.valid = not result.invalid_reasons
         return result
 
-    def _of_kind(self, name: str) -> OfAKind:
-        counts = self._counts.get(transactions_of(name))
+    def _of_kind(self, kind: str, stats_of: _StatsOf) -> OfAKind:
+        phases = self._named({name: name for name in PHASES}, stats_of, kind)
         return OfAKind(
-            **{what: self._traffic[name][what] for what in OF_A_KIND},
-            transaction=PhaseStats() if counts is None else phase_stats(histogram(counts)),
+            **{what: self._traffic[kind][what] for what in OF_A_KIND},
+            transaction=phases.get("transaction", PhaseStats()),
+            phases=phases,
+            outcomes=self._named(_ACTUAL, stats_of, kind),
+            from_intended_start=self._from_plan(stats_of, kind),
         )
 
-    def _figures(self, stats_of: Callable[[Counts], PhaseStats]) -> LoadResult:
+    def _named(self, series: Mapping[str, str], stats_of: _StatsOf, kind: str) -> dict[str, PhaseStats]:
+        """The figures of those of `series` (by the name they get) that anything was measured of."""
+        found = {name: self._counts.get(series_of(kind, one)) for name, one in series.items()}
+        return {name: stats_of(counts) for name, counts in found.items() if counts is not None}
+
+    def _from_plan(self, stats_of: _StatsOf, kind: str = "") -> dict[str, PhaseStats]:
+        """By outcome, and as transaction the accepted and the missed ones together."""
+        found = self._named(_FROM_PLAN, stats_of, kind)
+        served = [self._counts.get(series_of(kind, _FROM_PLAN[name])) for name in ("accepted", MISSED)]
+        if known := [counts for counts in served if counts is not None]:
+            found["transaction"] = stats_of(np.sum(known, axis=0))
+        return found
+
+    def _figures(self, stats_of: _StatsOf) -> LoadResult:
         """What thresholds can be about."""
         seconds, totals = self.seconds, self._totals
-
-        def stats(*series: str) -> PhaseStats:
-            return stats_of(np.sum([self._counts[name] for name in series], axis=0))
-
-        def by_outcome(series_of: Mapping[str, str]) -> dict[str, PhaseStats]:
-            return {name: stats(series) for name, series in series_of.items() if series in self._counts}
-
-        from_plan = by_outcome(_FROM_PLAN)
-        if served := [_FROM_PLAN[name] for name in ("accepted", MISSED) if name in from_plan]:
-            from_plan["transaction"] = stats(*served)
         return LoadResult(
             duration_s=round(seconds, 3),
             totals=self._final_totals(),
@@ -243,9 +252,10 @@ class Collector:
                 accepted_per_s=_per_second(totals["accepted"], seconds),
                 offered_per_s=_per_second(totals["offered"], seconds),
             ),
-            phases={name: stats(name) for name in PHASES if name in self._counts},
-            outcomes=by_outcome(_ACTUAL),
-            from_intended_start=from_plan,
+            phases=self._named({name: name for name in PHASES}, stats_of, ""),
+            outcomes=self._named(_ACTUAL, stats_of, ""),
+            from_intended_start=self._from_plan(stats_of),
+            traffic={name: self._of_kind(name, stats_of) for name in sorted(self._traffic)},
             abnormal={name: AbnormalCounts(**counts) for name, counts in sorted(self._abnormal.items())},
         )
 
@@ -256,9 +266,7 @@ class Collector:
         return Totals(**totals)
 
     def _timeline(self) -> list[TimelinePoint]:
-        """The whole seconds; the begun one at the end would look like a collapse."""
-        whole = [t_s for t_s in sorted(self._seconds) if t_s < round(self.seconds)]
-        return [_point(t_s, self._seconds[t_s]) for t_s in whole or sorted(self._seconds)]
+        return [_point(t_s, self._seconds[t_s]) for t_s in sorted(self._seconds)]
 
     def _p99_ms(self, name: str) -> float:
         counts = self._counts.get(name)
@@ -290,7 +298,8 @@ def _per_second(count: int, seconds: float) -> float:
 def _point(t_s: int, second: _Second) -> TimelinePoint:
     p50, p99 = _p50_p99(second)
     return TimelinePoint(
-        t_s=t_s, offered=second.offered, accepted=second.accepted, failed=second.failed,
+        t_s=t_s, span_s=round(max(second.spans_ns.values()) / NS, 3),
+        offered=second.offered, accepted=second.accepted, failed=second.failed,
         sessions=second.sessions, p50_ms=p50, p99_ms=p99,
     )  # fmt: skip
 

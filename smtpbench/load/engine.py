@@ -219,7 +219,8 @@ class Engine:
     def _begin(self, user: User | None = None) -> None:
         """One session from connect to close. `_opening` counts it from the step that decided to open it."""
         self._opening += 1
-        course = Course(self, self._gate, self._loop, self._rec, self._next_kind(), user)
+        kind = self._next_kind()
+        course = Course(self, self._gate, self._loop, self._rec.of_kind(kind.name), kind, user)
         self._courses.add(course)
         course.begin()
 
@@ -244,7 +245,7 @@ class Engine:
             self._flows.discard(course.flow)
         if course.opened:
             self._sessions -= 1
-            self._rec.session((clock() - course.started) // 1000)
+            self._rec.of_kind(course.kind.name).session((clock() - course.started) // 1000)
         else:
             self._opening -= 1
             assert error is not None

@@ -122,12 +122,11 @@ _AS_THEY_ARE = tuple(name for name in Batch.__slots__ if name not in ("series", 
 
 COUNTERS = ("sessions", *OUTCOMES, "offered", MISSED)
 OF_A_KIND = ("sessions", *OUTCOMES)  # those of them that are counted for each kind of session
-_TRANSACTION = "transaction"
 
 
-def transactions_of(kind: str) -> str:
-    """The name of the series that has the transactions of one kind of session."""
-    return f"{_TRANSACTION} {kind}"
+def series_of(kind: str, name: str) -> str:
+    """Where a batch has what the sessions of one kind measured of series `name`; "" is the whole."""
+    return f"{name} {kind}" if kind else name
 
 
 class Recorder:
@@ -166,16 +165,13 @@ class Recorder:
         self._kinds: dict[str, Recorder] = {}
 
     def of_kind(self, name: str) -> Recorder:
-        """What the sessions of one kind report to, where there are several: it has its own counters and its
-        own transactions, which are in the whole as well. All else is recorded here. "" is the whole."""
+        """What the sessions of one kind report to, where there are several: it has counters and series of
+        its own, which are in the whole as well. Replies are counted here. "" is the whole."""
         if not name:
             return self
         if name not in self._kinds:
             kind = self._kinds[name] = Recorder()
-            kind._raw = {**self._raw, _TRANSACTION: kind._raw[_TRANSACTION]}
             kind.reply, kind.refusals = self.reply, self.refusals
-            for series in SERIES:
-                setattr(kind, series, kind._raw[series].append)
         return self._kinds[name]
 
     def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
@@ -204,8 +200,9 @@ class Recorder:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
         for name, raw in self._raw.items():
             self._fold(raw, name)
-        for name, kind in self._kinds.items():
-            self._fold(kind._raw[_TRANSACTION], _TRANSACTION, transactions_of(name))
+        for of, kind in self._kinds.items():
+            for name, raw in kind._raw.items():
+                self._fold(raw, name, series_of(of, name))
         if self._codes:
             self._replies += np.bincount(np.frombuffer(self._codes, np.int16), minlength=1000)
             del self._codes[:]

@@ -66,9 +66,13 @@ class Rates(_Model):
 
 
 class TimelinePoint(_Model):
-    """One second of the run."""
+    """One second of the run, or what there was of it: `span_s` is how long the point lasts.
+
+    All points together have each message of `Totals` once, but for those offered before a warm-up ended.
+    """
 
     t_s: int
+    span_s: float = 1.0
     offered: int = 0
     accepted: int
     failed: int = 0
@@ -212,7 +216,7 @@ class ThresholdResult(_Model):
 class OfAKind(_Model):
     """The sessions and messages of one kind in a mix; all of them are in the figures of the whole as well.
 
-    `transaction` is from the actual start of the accepted ones.
+    `transaction` is from the actual start of the accepted ones, and the same as in `phases`.
     """
 
     sessions: int = 0
@@ -222,6 +226,9 @@ class OfAKind(_Model):
     dropped: int = 0
     timeouts: int = 0
     transaction: PhaseStats = PhaseStats()
+    phases: dict[str, PhaseStats] = {}
+    outcomes: dict[str, PhaseStats] = {}
+    from_intended_start: dict[str, PhaseStats] = {}
 
 
 class AbnormalCounts(_Model):
@@ -258,6 +265,8 @@ class Notice(_Model):
 
 class LoadResult(_Model):
     """A whole run, as ``load --json`` writes it (``model_dump_json(by_alias=True)``).
+
+    `phases` has every phase; one that never happened has the count 0.
 
     `outcomes` has each message's time from its actual start to its outcome, a histogram for each outcome;
     a message that got no session begins with the attempt to open one. `from_intended_start` has

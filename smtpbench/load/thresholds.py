@@ -9,6 +9,8 @@
                / "accepted_per_s" / "offered_per_s"
                / "accepted" / "rejected_4xx" / "rejected_5xx" / "dropped" / "timeouts" / "missed" / "sessions"
                  / "offered" / "unfinished"
+               / "traffic." KIND "." metric     any of these of one kind of a mix, but for what was
+                                                offered or missed: traffic.submission.body.p99
                / "abnormal." KIND "." COUNT     of abnormal traffic, such as abnormal.oversize.accepted < 1
     comparison = "<" / "<=" / ">" / ">="
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from smtpbench.errors import UsageError
@@ -30,11 +32,12 @@ from smtpbench.load.result import (
     AbnormalCounts,
     LoadResult,
     PhaseStats,
+    Rates,
     ThresholdResult,
     Totals,
 )
 
-_SYNTAX = re.compile(r"\s*([a-z0-9_.-]+)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
+_SYNTAX = re.compile(r"\s*([^<>\s](?:[^<>]*[^<>\s])?)\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)\s*(us|ms|s|%|)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -47,6 +50,8 @@ _SERIES = (
 _COUNTS = tuple(name for name in AbnormalCounts.model_fields if name != "first_refusal")
 _ABNORMAL = re.compile(rf"abnormal\.([a-z0-9-]+)\.({'|'.join(_COUNTS)})")
 _PLAIN = ("error_rate", *_RATES, *Totals.model_fields)
+_OF_A_KIND = re.compile(r"traffic\.(.+?)\.([a-z0-9_]+|(?:intended\.)?[a-z0-9_]+\.(?:p\d+|max))")
+_NOT_OF_A_KIND = ("offered", "offered_per_s", MISSED, "unfinished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,12 @@ class Threshold:
         """Whether the figure can only grow during a run."""
         if self.is_latency:
             return self.metric.endswith(".max")
-        return self.metric not in ("error_rate", "unfinished", *_RATES)
+        return _split(self.metric)[1] not in ("error_rate", "unfinished", *_RATES)
+
+    @property
+    def kind(self) -> str:
+        """The kind of session in a mix that it is about; "" if it is about all."""
+        return _split(self.metric)[0]
 
     @property
     def is_latency(self) -> bool:
@@ -105,23 +115,45 @@ def parse_threshold(text: str) -> Threshold:
         if unit not in _TO_MS:
             raise UsageError(f"--threshold {text!r}: a latency needs a unit: us, ms or s")
         return Threshold(text.strip(), metric, comparison, float(number) * _TO_MS[unit])
-    if metric not in _PLAIN and not _ABNORMAL.fullmatch(metric):
+    kind, plain = _split(metric)
+    if not (plain in _PLAIN and not (kind and plain in _NOT_OF_A_KIND)) and not _ABNORMAL.fullmatch(metric):
         raise UsageError(
             f"--threshold {text!r}: unknown metric {metric!r}, expected PHASE.{'|'.join(_PERCENTILES)} "
             f"(PHASE: {', '.join(PHASES)}, intended, or an outcome: {', '.join(OUTCOMES)}), "
-            f"{', '.join(_PLAIN)}, or abnormal.KIND.{'|'.join(_COUNTS)}"
+            f"{', '.join(_PLAIN)}, traffic.KIND. with one of these (but for "
+            f"{', '.join(_NOT_OF_A_KIND)}), or abnormal.KIND.{'|'.join(_COUNTS)}"
         )
-    if unit and not (unit == "%" and metric == "error_rate"):
+    if unit and not (unit == "%" and plain == "error_rate"):
         raise UsageError(f"--threshold {text!r}: {metric} takes no unit {unit!r}")
     return Threshold(text.strip(), metric, comparison, float(number) / (100 if unit == "%" else 1))
 
 
+def require_kinds(thresholds: Sequence[Threshold], kinds: Collection[str]) -> None:
+    """Raises UsageError if a threshold is about a kind of session that the workload does not have."""
+    for one in thresholds:
+        if one.kind and one.kind not in kinds:
+            expected = ", ".join(kinds) or "none: the workload is no mix"
+            raise UsageError(
+                f"--threshold {one.text!r}: no kind of session is called {one.kind!r}, expected {expected}"
+            )
+
+
+def _split(metric: str) -> tuple[str, str]:
+    """The kind of session that a metric is about ("" for all of them), and what of it."""
+    match = _OF_A_KIND.fullmatch(metric)
+    return (match[1], match[2]) if match else ("", metric)
+
+
 def _is_latency(metric: str) -> bool:
-    series, _, which = metric.rpartition(".")
-    return series in _SERIES and which in _PERCENTILES
+    kind, of_it = _split(metric)
+    series, _, which = of_it.rpartition(".")
+    return series in _SERIES and which in _PERCENTILES and not (kind and series.endswith(f".{MISSED}"))
 
 
 def _measure(metric: str, result: LoadResult) -> float | None:
+    kind, plain = _split(metric)
+    if kind:
+        return _measure(plain, _only(kind, result)) if kind in result.traffic else None
     if _is_latency(metric):
         series, _, which = metric.rpartition(".")
         stats = _stats(series, result)
@@ -132,6 +164,17 @@ def _measure(metric: str, result: LoadResult) -> float | None:
         counts = result.abnormal.get(match[1])
         return None if counts is None else float(getattr(counts, match[2]))
     return float(getattr(result.rates if metric in _RATES else result.totals, metric))
+
+
+def _only(kind: str, result: LoadResult) -> LoadResult:
+    """What one kind of session would have as a result of its own, as far as thresholds look at it."""
+    seen = result.traffic[kind]
+    counts = {name: getattr(seen, name) for name in ("sessions", *OUTCOMES)}
+    rate = seen.accepted / result.duration_s if result.duration_s else 0.0
+    return LoadResult(
+        totals=Totals(**counts), rates=Rates(accepted_per_s=rate), phases=seen.phases,
+        outcomes=seen.outcomes, from_intended_start=seen.from_intended_start,
+    )  # fmt: skip
 
 
 def _stats(series: str, result: LoadResult) -> PhaseStats:
@@ -152,6 +195,6 @@ def error_rate(result: LoadResult) -> float | None:
 
 
 def _shown(metric: str, value: float) -> str:
-    if metric == "error_rate":
+    if _split(metric)[1] == "error_rate":
         return f"{value:.3%}"
     return f"{value:,.3f} ms" if _is_latency(metric) else f"{value:,.10g}"

@@ -74,7 +74,7 @@ def falls_behind(result: LoadResult) -> float:
     """Seconds by which latency grows a second, 0 if it does not: the part of the rate that is too much."""
     run_time, warm_up = result.workload.get("run_time"), result.workload.get("warm_up", 0.0)
     loaded = result.duration_s if run_time is None else run_time - warm_up
-    points = [point for point in result.timeline if point.accepted and point.t_s < round(loaded)]
+    points = [one for one in result.timeline if one.accepted and one.t_s + one.span_s / 2 < loaded]
     if len(points) < _MIN_SECONDS:
         return 0.0
     slopes = [

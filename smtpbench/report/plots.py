@@ -17,6 +17,7 @@ from smtpbench.load.result import PHASES, LoadResult, PhaseStats, TimelinePoint
 from smtpbench.report.drawing import SERIES, drawing, latency_tick, legend_above, svg_of
 
 _WHOLE = "transaction"
+_WHOLE_S = 0.9  # a point of the timeline that lasts longer is a whole second
 
 
 def latency_plot(result: LoadResult) -> str:
@@ -60,14 +61,18 @@ def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
 
 
 def timeline_plot(result: LoadResult) -> str:
-    """Messages, sessions and latency in each second of the run. "" if it was shorter than two seconds."""
-    if len(result.timeline) < 2:
+    """Messages, sessions and latency in each second of the run. "" if it was shorter than two seconds.
+
+    A second that was only begun, at the end, is left out: it would look like a collapse.
+    """
+    points = [point for point in result.timeline if point.span_s > _WHOLE_S]
+    if len(points) < 2:
         return ""
     with drawing("timeline", 12, 7) as figure:
         rate, sessions, latency = figure.subplots(3, 1, sharex=True, height_ratios=(5, 2, 5))
-        _rates(rate, result.timeline)
-        _sessions(sessions, result.timeline)
-        _latencies(latency, result.timeline)
+        _rates(rate, points)
+        _sessions(sessions, points)
+        _latencies(latency, points)
         latency.set_xlabel("seconds from the start")
         latency.xaxis.set_major_locator(MaxNLocator(integer=True))
         latency.margins(x=0.01)

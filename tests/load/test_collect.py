@@ -29,7 +29,8 @@ def test_processes_add_up_second_by_second() -> None:
     result = collector.result()
     assert result.totals.accepted == 66
     assert result.phases["transaction"].count == 66
-    assert [(point.t_s, point.accepted) for point in result.timeline] == [(0, 40), (1, 25)]
+    assert [(point.t_s, point.accepted) for point in result.timeline] == [(0, 40), (1, 25), (2, 1)]
+    assert [point.span_s for point in result.timeline] == [1.0, 1.0, 0.2]
     assert result.timeline[0].p50_ms == 0.5
     assert result.timeline[0].p99_ms == pytest.approx(2.0, rel=0.001)
     assert result.duration_s == 2.2

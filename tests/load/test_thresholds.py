@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from smtpbench.errors import UsageError
-from smtpbench.load.result import AbnormalCounts, LoadResult, PhaseStats, Rates, Totals
-from smtpbench.load.thresholds import measured, parse_threshold, useless
+from smtpbench.load.result import AbnormalCounts, LoadResult, OfAKind, PhaseStats, Rates, Totals
+from smtpbench.load.thresholds import measured, parse_threshold, require_kinds, useless
 
 RESULT = LoadResult(
     totals=Totals(accepted=990, rejected_4xx=5, rejected_5xx=2, dropped=2, timeouts=1),
@@ -14,6 +14,16 @@ RESULT = LoadResult(
     from_intended_start={
         "transaction": PhaseStats(count=990, p99_ms=120),
         "missed": PhaseStats(count=2, p99_ms=900),
+    },
+    duration_s=10.0,
+    traffic={
+        "mx, starttls": OfAKind(
+            sessions=3,
+            accepted=30,
+            dropped=10,
+            phases={"body": PhaseStats(count=30, p99_ms=12)},
+            from_intended_start={"transaction": PhaseStats(count=30, p99_ms=33)},
+        )
     },
     abnormal={"unknown-recipient": AbnormalCounts(sent=9, rejected_5xx=9)},
 )
@@ -25,6 +35,8 @@ RESULT = LoadResult(
         "body.p99 < 500ms", "body.p99<0.05s", "body.max <= 90ms", "body.p50 < 2001us", "error_rate <= 1%",
         "error_rate < 0.011", "accepted_per_s >= 99", "dropped < 3", "intended.p99 < 121ms",
         "rejected_4xx.p99 < 8ms", "rejected_4xx < 6", "intended.missed.p99 < 1s",
+        "traffic.mx, starttls.body.p99 < 13ms", "traffic.mx, starttls.intended.p99 <= 33ms",
+        "traffic.mx, starttls.error_rate <= 25%", "traffic.mx, starttls.accepted_per_s >= 3",
         "abnormal.unknown-recipient.accepted < 1", "abnormal.unknown-recipient.rejected_5xx >= 9",
     ],
 )  # fmt: skip
@@ -44,6 +56,10 @@ def test_met(text: str) -> None:
         ("rejected_5xx.p99 < 1s", "never happened"),
         ("abnormal.unknown-recipient.rejected_5xx < 9", "measured 9"),
         ("abnormal.oversize.accepted < 1", "never happened"),
+        ("traffic.mx, starttls.error_rate < 25%", "measured 25.000%"),
+        ("traffic.mx, starttls.body.p99 < 12ms", "measured 12.000 ms"),
+        ("traffic.mx, starttls.rcpt.p99 < 12ms", "never happened"),
+        ("traffic.lmtp.body.p99 < 1s", "never happened"),
     ],
 )
 def test_broken(text: str, why: str) -> None:
@@ -68,6 +84,10 @@ def test_broken(text: str, why: str) -> None:
         "abnormal.oversize < 1",
         "rejected_4xx.p99 < 1",
         "intended.body.p99 < 1s",
+        "traffic.mx.body.p99 < 500",
+        "traffic.mx.offered < 5",
+        "traffic.mx.intended.missed.p99 < 5s",
+        "traffic.mx < 5",
     ],
 )
 def test_nonsense(text: str) -> None:
@@ -104,3 +124,12 @@ def test_a_run_in_which_nothing_was_accepted_is_useless(result: LoadResult, why:
 def test_a_threshold_on_outcomes_says_whether_that_may_be(text: str, decides: bool) -> None:
     judged = REFUSED.model_copy(update={"thresholds": [parse_threshold(text).check(REFUSED)]})
     assert (useless(judged) is None) is decides
+
+
+def test_a_kind_of_session_that_is_not_in_the_mix_is_a_mistake() -> None:
+    asked = [parse_threshold("traffic.submision.body.p99 < 1s"), parse_threshold("error_rate < 1%")]
+    with pytest.raises(UsageError, match=r"'submision', expected mx, submission$"):
+        require_kinds(asked, ["mx", "submission"])
+    with pytest.raises(UsageError, match="the workload is no mix"):
+        require_kinds(asked, [])
+    require_kinds(asked[1:], [])

@@ -58,6 +58,9 @@ async def test_a_mix_goes_through_each_door_in_its_manner(running: Running) -> N
     kinds = result.traffic.values()
     assert sum(one.accepted for one in kinds) == sum(one.transaction.count for one in kinds) == 200
     assert result.phases["transaction"].count == 200
+    for phase in ("connect", "mail", "rcpt", "session"):  # what a kind measured is its own, and in the whole
+        assert sum(one.phases[phase].count for one in kinds) == result.phases[phase].count
+    assert result.traffic["submission"].phases["rcpt"].count == 2 * other.connections
     assert 200 <= result.totals.sessions < 204  # one message each; at the end some find none left
     assert 130 < mx.connections < 170
     assert {len(content) for content in mx.contents} == {2048}
