@@ -20,6 +20,7 @@ COMMANDS = {
     "queue": "Load the target and follow every message: lost, duplicated, corrupted, how long it took.",
     "smuggling": "What looks like the end of data: in at a server, out of it, in at the next.",
     "certify": "Conformance, then load, in one folder with one verdict.",
+    "compare": "Compare two runs of the same kind: what is worse, and not by chance.",
     "report": "Render result files again: terminal, HTML, JUnit, Markdown.",
     "sink": "The next hop we own: takes all mail, or misbehaves as a script says, and records what arrived.",
     "serve": "Run our strict reference server, whole or with chosen faults.",

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.errors import UsageError
 
-_NO_ANSWER = frozenset({Verdict.UNTESTED, Verdict.ERROR})
+NO_ANSWER = frozenset({Verdict.UNTESTED, Verdict.ERROR})
 FINDINGS = frozenset({Verdict.FAIL, Verdict.NON_STRICT})
 _HEAD = "# Findings accepted on purpose. Each needs a reason; an empty one is refused.\n"
 
@@ -51,7 +51,7 @@ class Baseline(BaseModel):
 
     def stale(self, result: ConformanceResult) -> list[tuple[Accepted, Verdict]]:
         """Entries whose case was answered and gives another verdict now, each with that verdict."""
-        verdicts = {case.id: case.verdict for case in result.cases if case.verdict not in _NO_ANSWER}
+        verdicts = {case.id: case.verdict for case in result.cases if case.verdict not in NO_ANSWER}
         return [
             (item, verdicts[item.case])
             for item in self.accepted
@@ -64,7 +64,7 @@ class Baseline(BaseModel):
 
     def not_asked(self, result: ConformanceResult) -> list[Accepted]:
         """Entries whose case got no answer in this run, or was not selected: they still stand."""
-        answered = {case.id for case in result.cases if case.verdict not in _NO_ANSWER}
+        answered = {case.id for case in result.cases if case.verdict not in NO_ANSWER}
         return [item for item in self.accepted if item.case not in answered]
 
 

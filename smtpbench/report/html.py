@@ -24,14 +24,14 @@ from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
 def render_html(result: Result | Run) -> str:
     """`result` as one HTML document. Raises UsageError if a latency histogram in it cannot be decoded."""
     run = Run.of(result)
-    script = _resource("report.js")
+    script = resource("report.js")
     return (
-        _environment()
+        html_environment()
         .get_template("report.html.jinja")
         .render(
             run=run,
             first=run.halves[0],
-            style=Markup(_resource("report.css")),  # noqa: S704  our own file
+            style=Markup(resource("report.css")),  # noqa: S704  our own file
             script=Markup(script),  # noqa: S704  our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             plots=_plots(run),
@@ -54,12 +54,14 @@ def _plots(run: Run) -> dict[str, Markup]:
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of one of the files beside the templates."""
     return files("smtpbench.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
-def _environment() -> Environment:
+def html_environment() -> Environment:
+    """The environment of all our pages: everything is escaped, and visible."""
     environment = Environment(
         loader=PackageLoader("smtpbench.report"),
         autoescape=True,

@@ -15,7 +15,7 @@ from smtpbench.report.model import Result, Run
 
 def render_markdown(result: Result | Run) -> str:
     """`result` as GitHub-flavoured Markdown. Transcripts are given for findings only."""
-    return _environment().get_template("report.md.jinja").render(run=Run.of(result))
+    return markdown_environment().get_template("report.md.jinja").render(run=Run.of(result))
 
 
 def _wire_block(case: CaseResult | Finding) -> str:
@@ -29,7 +29,8 @@ def _wire_block(case: CaseResult | Finding) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def markdown_environment() -> Environment:
+    """The environment of all our Markdown: the filter `md` escapes."""
     environment = Environment(  # noqa: S701  Markdown has its own escaping: the filter `md`
         loader=PackageLoader("smtpbench.report"),
         undefined=StrictUndefined,
