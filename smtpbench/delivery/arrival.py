@@ -50,12 +50,17 @@ def read_arrival(
     The Message-ID says which message it is, or the body if that has lost it. A body that is in `known` is not
     decoded: that would cost a hundred times as much.
     """
-    header, body = split(content)
-    found, spliced = header_identifier(header), False
-    if not found or found not in body:
-        inside = [one for one in identifiers(body) if not found or one[:RUN_DIGITS] == found[:RUN_DIGITS]]
-        spliced = bool(found and inside)
-        found = found or (inside[0] if inside else b"")
+    found, spliced, body = identify(content)
     exact = digest(body, found)
     decoded = b"" if exact in known else decoded_digest(content, found)
     return Arrival(found, at_ns, sender, recipients, exact, decoded, spliced, session)
+
+
+def identify(content: bytes) -> tuple[bytes, bool, bytes]:
+    """Which message `content` is, whether it is spliced (see `Arrival`), and its body."""
+    header, body = split(content)
+    found = header_identifier(header)
+    if found and found in body:
+        return found, False, body
+    inside = [one for one in identifiers(body) if not found or one[:RUN_DIGITS] == found[:RUN_DIGITS]]
+    return found or (inside[0] if inside else b""), bool(found and inside), body

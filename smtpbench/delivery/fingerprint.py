@@ -30,10 +30,12 @@ FIELD = b"X-Smtpbench-Id"
 DIGEST_SIZE = 16  # octets of SHA-256 that are kept: against chance, not against an enemy
 
 MASK = b"0" * RUN_DIGITS + b"-" + b"0" * _NUMBER_DIGITS
-_ANY = re.compile(rb"(?<![0-9A-Za-z-])" + IDENTIFIER + rb"(?![0-9A-Za-z-])")
-_FIELD = re.compile(b"^" + FIELD + rb":\s*(" + IDENTIFIER + rb")\s*$", re.IGNORECASE | re.MULTILINE)
-_MESSAGE_ID = re.compile(rb"^Message-ID:\s*<?(" + IDENTIFIER + rb")@", re.IGNORECASE | re.MULTILINE)
-_END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
+# It is searched for by its hyphen, which is rare: at every other octet a search for hex digits would begin.
+_ANY = re.compile(rb"-(?<=(?<![0-9A-Za-z-])[0-9a-f]{8}-)[0-9a-f]{9}(?![0-9A-Za-z-])")
+_FIELDS = (  # the name as it is looked for, with the line end before it; what follows the colon
+    (b"\n" + FIELD.lower() + b":", re.compile(rb"\s*(" + IDENTIFIER + rb")\s*$", re.MULTILINE)),
+    (b"\nmessage-id:", re.compile(rb"\s*<?(" + IDENTIFIER + rb")@")),
+)
 _QUOTED_FROM = re.compile(rb"^>+(?=From )", re.MULTILINE)
 
 
@@ -49,19 +51,35 @@ def number_of(identifier: bytes) -> int:
 
 def split(content: bytes) -> tuple[bytes, bytes]:
     """The header, without the empty line, and the body of a message with either line end."""
-    end = _END_OF_HEADER.search(content)
-    return (content, b"") if end is None else (content[: end.start()], content[end.end() :])
+    end = content.find(b"\n\r\n")
+    bare = content.find(b"\n\n", 0, end + 1 if end >= 0 else None)
+    if bare >= 0:
+        end, body = bare, bare + 2
+    elif end >= 0:
+        body = end + 3
+    else:
+        return content, b""
+    return content[: end - 1 if content[end - 1 : end] == b"\r" else end], content[body:]
 
 
 def header_identifier(header: bytes) -> bytes:
     """The identifier in the field of ours or else in the Message-ID, or b"" if neither has one."""
-    found = _FIELD.search(header) or _MESSAGE_ID.search(header)
-    return found[1] if found else b""
+    lowered = b"\n" + header.lower()
+    for name, value in _FIELDS:
+        at = lowered.find(name)
+        while at >= 0:
+            found = value.match(header, at + len(name) - 1)
+            if found:
+                return found[1]
+            at = lowered.find(name, at + 1)
+    return b""
 
 
 def identifiers(octets: bytes) -> list[bytes]:
     """All that looks like an identifier, in order, each once."""
-    return list(dict.fromkeys(_ANY.findall(octets)))
+    return list(
+        dict.fromkeys([octets[found.start() - RUN_DIGITS : found.end()] for found in _ANY.finditer(octets)])
+    )
 
 
 def digest(body: bytes, identifier: bytes) -> bytes:

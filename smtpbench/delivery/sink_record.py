@@ -14,47 +14,70 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from smtpbench.delivery.arrival import Arrival, read_arrival
+from smtpbench.delivery.arrival import Arrival, identify
+from smtpbench.delivery.fingerprint import MASK, decoded_digest, digest
 from smtpbench.errors import UsageError
 from smtpbench.server.sink_receiver import Taken
 from smtpbench.server.store import Copy, MaildirStore
 
-KEPT_DIGESTS = 10_000  # contents whose decoded form is known
+KEPT_BODIES = 4_096  # bodies whose digests are known …
+LONGEST_KEPT = 16_384  # … with the octets of the longest
+KEPT_ENVELOPES = 8_192
+_LINE = b'{"id":"%s","at_ns":%d,"monotonic_ns":%d,"session":%d,"ordinal":%d,%s,"octets":%d,%s,"spliced":%s}\n'
 
 
-class Arrivals:
-    """Makes an `Arrival` of each message. A body that was seen before is not decoded again."""
+class Lines:
+    """Makes the line of each message. What many messages share, body or envelope, is worked out once.
+
+    A body is known by its octets, with the identifier masked as its digest has it, and one that was seen
+    before is neither hashed nor decoded again.
+    """
 
     def __init__(self) -> None:
-        self._decoded: dict[bytes, bytes] = {}
+        self._bodies: dict[bytes, bytes] = {}
 
-    def of(self, message: Taken) -> Arrival:
-        """The arrival that a message is."""
-        arrival = read_arrival(
-            message.content,
-            message.at_ns,
-            sender=message.sender.decode("utf-8", "replace"),
-            recipients=tuple(address.decode("utf-8", "replace") for address in message.recipients),
-            session=message.session,
-            known=self._decoded,
-        )
-        if arrival.decoded:
-            if len(self._decoded) >= KEPT_DIGESTS:
-                self._decoded.clear()
-            self._decoded[arrival.digest] = arrival.decoded
-            return arrival
-        return replace(arrival, decoded=self._decoded[arrival.digest])
+    def of(self, message: Taken) -> bytes:
+        """The line about a message."""
+        content = message.content
+        identifier, spliced, body = identify(content)
+        masked = body.replace(identifier, MASK) if identifier else body
+        digests = self._bodies.get(masked)
+        if digests is None:
+            digests = self._digests(content, identifier, body, masked)
+        return _LINE % (
+            identifier, message.at_ns, message.monotonic_ns, message.session, message.ordinal,
+            _envelope(message.sender, message.recipients), len(content), digests,
+            b"true" if spliced else b"false",
+        )  # fmt: skip
+
+    def _digests(self, content: bytes, identifier: bytes, body: bytes, masked: bytes) -> bytes:
+        exact, decoded = digest(body, identifier), decoded_digest(content, identifier)
+        digests = b'"digest":"%s","decoded":"%s"' % (exact.hex().encode(), decoded.hex().encode())
+        if len(masked) <= LONGEST_KEPT:
+            if len(self._bodies) >= KEPT_BODIES:
+                self._bodies.clear()
+            self._bodies[masked] = digests
+        return digests
+
+
+@lru_cache(KEPT_ENVELOPES)
+def _envelope(sender: bytes, recipients: tuple[bytes, ...]) -> bytes:
+    said = {
+        "sender": sender.decode("utf-8", "replace"),
+        "recipients": [address.decode("utf-8", "replace") for address in recipients],
+    }
+    return json.dumps(said, separators=(",", ":")).encode()[1:-1]
 
 
 class RecordFile:
     """The file; a consumer of a sink. Raises UsageError if it cannot be made, OSError if it cannot grow."""
 
     def __init__(self, path: Path) -> None:
-        self._arrivals = Arrivals()
+        self._lines = Lines()
         try:
             self._file: IO[bytes] = path.open("wb", buffering=0)
         except OSError as error:
@@ -62,30 +85,13 @@ class RecordFile:
 
     def __call__(self, batch: Sequence[Taken]) -> None:
         """Write down `batch`, in one call of the system."""
-        octets = b"".join([_line(message, self._arrivals.of(message)) for message in batch])
+        octets = b"".join([self._lines.of(message) for message in batch])
         while octets:  # a disk that is nearly full takes a part
             octets = octets[os.write(self._file.fileno(), octets) :]
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _line(message: Taken, arrival: Arrival) -> bytes:
-    plain = {
-        "id": arrival.identifier.decode(),
-        "at_ns": message.at_ns,
-        "monotonic_ns": message.monotonic_ns,
-        "session": message.session,
-        "ordinal": message.ordinal,
-        "sender": arrival.sender,
-        "recipients": arrival.recipients,
-        "octets": len(message.content),
-        "digest": arrival.digest.hex(),
-        "decoded": arrival.decoded.hex(),
-        "spliced": arrival.spliced,
-    }
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
 
 
 def read_record(path: Path) -> Iterator[Arrival]:

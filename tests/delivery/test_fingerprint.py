@@ -1,5 +1,6 @@
 """Digests: what a faithful relay or mailbox does changes nothing, what damages a body always shows."""
 
+import re
 from email import message_from_bytes, policy
 
 import pytest
@@ -119,3 +120,23 @@ def test_a_known_digest_is_not_decoded():
     content = HEADER + b"\r\n" + BODY
     assert read_arrival(content, 1, known={digest(BODY, ID)}).decoded == b""
     assert read_arrival(content, 1).decoded == decoded_digest(content, ID)
+
+
+OCTETS = st.lists(
+    st.sampled_from([b"\r", b"\n", b"x", b"-", b"Z", ID, ID[:9], ID[9:], b"Message-ID: <", b"@"]), max_size=12
+).map(b"".join)
+
+
+@given(OCTETS)
+def test_a_header_ends_at_the_first_empty_line_of_either_kind(content):
+    end = re.search(rb"\r?\n\r?\n", content)
+    expected = (content, b"") if end is None else (content[: end.start()], content[end.end() :])
+    assert split(content) == expected
+
+
+@given(OCTETS)
+def test_an_identifier_stands_alone(octets):
+    plain = rb"(?<![0-9A-Za-z-])[0-9a-f]{8}-[0-9a-f]{9}(?![0-9A-Za-z-])"
+    assert identifiers(octets) == list(dict.fromkeys(re.findall(plain, octets)))
+    named = re.search(rb"^Message-ID:\s*<?([0-9a-f]{8}-[0-9a-f]{9})@", octets, re.MULTILINE)
+    assert header_identifier(octets) == (named[1] if named else b"")

@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smtpbench.delivery import sink_record
 from smtpbench.delivery.arrival import read_arrival
-from smtpbench.delivery.sink_record import Arrivals, KeepingMaildir, RecordFile, read_record
+from smtpbench.delivery.sink_record import KeepingMaildir, Lines, RecordFile, read_record
 from smtpbench.errors import UsageError
 from smtpbench.server.sink_receiver import Taken
 
@@ -46,16 +48,33 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path):
 
 def test_a_body_is_decoded_once(monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "smtpbench.delivery.arrival.decoded_digest", lambda *given: calls.append(given) or b"decoded"
-    )
-    arrivals = Arrivals()
-    assert {arrivals.of(message(number)).decoded for number in range(1, 10)} == {b"decoded"}
+    monkeypatch.setattr(sink_record, "decoded_digest", lambda *given: calls.append(given) or b"decoded")
+    lines = Lines()
+    assert all(b'"decoded":"6465636f646564"' in lines.of(message(number)) for number in range(1, 10))
     assert len(calls) == 1
-    monkeypatch.setattr(sink_record, "KEPT_DIGESTS", 1)
-    arrivals.of(message(1, b"other"))
-    assert arrivals.of(message(2)).decoded == b"decoded"
-    assert len(calls) == 3
+    monkeypatch.setattr(sink_record, "KEPT_BODIES", 1)
+    lines.of(message(1, b"other"))
+    lines.of(message(2))
+    assert len(calls) == 3, "the first was forgotten: memory is bounded"
+    monkeypatch.setattr(sink_record, "LONGEST_KEPT", 10)
+    lines.of(message(1, b"long"))
+    lines.of(message(2, b"long"))
+    assert len(calls) == 5
+
+
+BODIES = st.lists(st.sampled_from([b"\r\n", b"\n", b">From ", b"x", ID % 1, ID % 2, b"0", b"-"]), max_size=12)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), BODIES), min_size=1, max_size=6))
+def test_what_is_remembered_changes_no_line(given_bodies):
+    """A line says of a message what is said of it alone."""
+    lines = Lines()
+    for number, parts in given_bodies:
+        one = message(number, b"".join(parts), recipients=(b'"a\\"b"@y.example',))
+        expected = read_arrival(
+            one.content, one.at_ns, sender="a@x.example", recipients=('"a\\"b"@y.example',), session=1
+        )
+        assert sink_record._arrival(lines.of(one), "here") == expected
 
 
 def test_the_end_of_a_sink_that_was_killed_is_left_out(tmp_path):
