@@ -2,13 +2,14 @@
 
 `smtp-source -d` keeps its connections; without `-d` it makes one for each message. Both sinks take everything
 and keep nothing. Ours parses every line and counts messages, recipients and octets. A third one is ours with
-`--record`: it also digests each message, and writes a line about it before it says 250.
+`--record`, the delivery half of the ledger: it also finds out which message came and whether it is whole, and
+what it says of it is with the system before it answers 250.
 
 What is compared is messages a second of the sink's CPU: user plus system time of its process while
 smtp-source runs, as the scheduler counts it (/proc/PID/task/*/schedstat), so start-up is not in it. A ratio
-is the median of the ratios of neighbouring runs, whose order alternates.
+is the median of the ratios within a round, in which each sink has one run, and whose order changes.
 
-    python benchmarks/sink_vs_smtp_sink.py [--messages N] [--sessions N] [--pairs N] [--postfix-root DIR]
+    python benchmarks/sink_vs_smtp_sink.py [--messages N] [--sessions N] [--rounds N] [--postfix-root DIR]
 
 Exit code 0 only if ours has at least 1.0 times the messages a CPU second both ways (with `--record` the
 ratio is only shown), 1 if not, 3 if the tools of Postfix are not found.
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from rich.table import Table
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK
 
 WANTED = 1.0
+THEIRS, OURS, RECORDING = "smtp-sink", "smtpbench sink", "with --record"
 WAIT_S = 60
 NEW_PART = 4  # of the messages of a run, where each takes a connection
 
@@ -95,18 +97,12 @@ def run(postfix: Postfix, sink: RunningSink, messages: int, sessions: int, *, re
     return Sample(messages / (sink.cpu_s() - cpu), messages / (time.perf_counter() - begun))
 
 
-def pairs(
-    count: int, theirs: Callable[[], Sample], ours: Callable[[], Sample]
-) -> list[tuple[Sample, Sample]]:
-    """`count` pairs of runs, theirs and ours; who begins alternates. One more comes first, for nothing."""
-    found = []
+def rounds(count: int, sinks: dict[str, Callable[[], Sample]]) -> list[dict[str, Sample]]:
+    """`count` rounds in which each sink has a run; who begins changes. One more comes first, for nothing."""
+    names, found = list(sinks), []
     for number in range(count + 1):
-        if number % 2:
-            own = ours()
-            found.append((theirs(), own))
-        else:
-            other = theirs()
-            found.append((other, ours()))
+        first = number % len(names)
+        found.append({name: sinks[name]() for name in names[first:] + names[:first]})
     return found[1:]
 
 
@@ -115,7 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--sessions", type=int, default=20)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--postfix-root", type=Path)
     options = parser.parse_args()
     console = Console()
@@ -126,55 +122,55 @@ def main() -> int:
         return EXIT_INCONCLUSIVE
     missed = False
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        theirs = stack.enter_context(smtp_sink(postfix))
-        ours = {
-            "smtpbench sink": stack.enter_context(our_sink()),
-            "… --record": stack.enter_context(our_sink("--record", f"{folder}/record")),
+        sinks = {
+            THEIRS: stack.enter_context(smtp_sink(postfix)),
+            OURS: stack.enter_context(our_sink()),
+            RECORDING: stack.enter_context(our_sink("--record", f"{folder}/record")),
         }
         for reuse in (True, False):
-            missed |= _compare(console, postfix, options, theirs, ours, reuse=reuse)
+            missed |= _compare(console, postfix, options, sinks, reuse=reuse)
     return EXIT_FINDINGS if missed else EXIT_OK
 
 
 def _compare(
-    console: Console,
-    postfix: Postfix,
-    options: argparse.Namespace,
-    theirs: RunningSink,
-    ours: dict[str, RunningSink],
-    *,
+    console: Console, postfix: Postfix, options: argparse.Namespace, sinks: dict[str, RunningSink], *,
     reuse: bool,
-) -> bool:
+) -> bool:  # fmt: skip
     """Print the table for one way to load; whether the ratio that is wanted was missed."""
     load = "connections kept (-d)" if reuse else "a connection a message"
     messages = options.messages if reuse else options.messages // NEW_PART
-    title = f"{load}: {messages} messages, {options.sessions} sessions, medians of {options.pairs} pairs"
-    table = Table(title=title)
+    table = Table(
+        title=f"{load}: {messages} messages, {options.sessions} sessions, medians of {options.rounds} rounds"
+    )
     for heading in ("sink", "messages/CPU s", "ratio", "wanted", "CPU µs/message", "messages/s"):
         table.add_column(heading, justify="left" if heading == "sink" else "right")
-    missed = False
-    for name, sink in ours.items():
-        found = pairs(
-            options.pairs,
-            partial(run, postfix, theirs, messages, options.sessions, reuse=reuse),
-            partial(run, postfix, sink, messages, options.sessions, reuse=reuse),
-        )
-        ratio = statistics.median(own.a_cpu_s / other.a_cpu_s for other, own in found)
-        decides = name == next(iter(ours))
-        missed |= decides and ratio < WANTED
-        if decides:
-            table.add_row(*_figures("smtp-sink", [other for other, _ in found], "1.00", ""))
+    found = rounds(
+        options.rounds,
+        {
+            name: partial(run, postfix, sink, messages, options.sessions, reuse=reuse)
+            for name, sink in sinks.items()
+        },
+    )
+    ratios = {name: _median(one[name].a_cpu_s / one[THEIRS].a_cpu_s for one in found) for name in sinks}
+    for name, ratio in ratios.items():
         table.add_row(
-            *_figures(name, [own for _, own in found], f"{ratio:.2f}", f"≥ {WANTED}" if decides else "")
-        )
+            name, f"{_median(one[name].a_cpu_s for one in found):,.0f}", f"{ratio:.2f}",
+            f"≥ {WANTED}" if name == OURS else "", f"{_median(_us(one[name]) for one in found):.1f}",
+            f"{_median(one[name].a_s for one in found):,.0f}",
+        )  # fmt: skip
     console.print(table)
-    return missed
+    ledger = _median(_us(one[RECORDING]) - _us(one[OURS]) for one in found)
+    console.print(f"the ledger's entries cost {ledger:.1f} µs a message")
+    return ratios[OURS] < WANTED
 
 
-def _figures(name: str, samples: list[Sample], ratio: str, wanted: str) -> tuple[str, ...]:
-    rate = statistics.median(sample.a_cpu_s for sample in samples)
-    wall = statistics.median(sample.a_s for sample in samples)
-    return name, f"{rate:,.0f}", ratio, wanted, f"{1e6 / rate:.1f}", f"{wall:,.0f}"
+def _us(sample: Sample) -> float:
+    """CPU µs a message."""
+    return 1e6 / sample.a_cpu_s
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 if __name__ == "__main__":
