@@ -221,6 +221,13 @@ class Relay(_Strict):
         return host.strip("[]"), int(port)
 
 
+class Queue(_Strict):
+    """The target's queue. `retry_factor`: its schedule of retries is so many times as fast as in production,
+    so that 30 minutes of RFC 5321 §4.5.4.1 are 30 min / `retry_factor` here; 1 is production itself."""
+
+    retry_factor: Annotated[float, Field(ge=1, le=1_000_000)] | None = None
+
+
 class Timeouts(_Strict):
     """Waits in seconds. ``quiet`` is how long a silence must last to count as one, ``idle`` how long a client
     is silent in `--slow` cases where a server must bear it (RFC 5321 §4.5.3.2.7 asks for five minutes)."""
@@ -242,6 +249,7 @@ class Target(_Strict):
     tls: Tls = Tls()
     observe: Observe | None = None
     relay: Relay | None = None
+    queue: Queue = Queue()
     timeouts: Timeouts = Timeouts()
     client_name: str = "client.example.org"
 
@@ -293,6 +301,7 @@ _SECTIONS: dict[str, type[_Strict]] = {
     "tls": Tls,
     "observe": Observe,
     "relay": Relay,
+    "queue": Queue,
     "timeouts": Timeouts,
 }
 

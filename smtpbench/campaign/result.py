@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smtpbench.campaign.retry_result import Retries
 from smtpbench.delivery.accounts import Counts
 from smtpbench.delivery.depth import Interval
 from smtpbench.load.result import LoadResult, PhaseStats
@@ -137,6 +138,7 @@ class QueueResult(LoadResult):
     head_of_line: HeadOfLine | None = None
     hop: dict[str, int] = Field(default_factory=dict)  # what the script of our hop did, and how often
     excused: list[str] = Field(default_factory=list)  # words of the ledger that our own hop is the cause of
+    retries: Retries | None = None  # a retry campaign, in which there was no load
     fairness: float | None = None  # Jain's index over the domains' `in_time`; None of fewer than two
 
     @property

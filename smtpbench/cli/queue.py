@@ -24,8 +24,10 @@ from smtpbench.campaign.queue import (
     run_queue,
 )
 from smtpbench.campaign.result import QueueResult
+from smtpbench.campaign.retry import WAIT_S, run_retries
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
+from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
@@ -80,6 +82,29 @@ DrainOpt = Annotated[
 ]
 
 
+def _retries(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Retries")
+
+
+RetriesOpt = Annotated[
+    bool,
+    _retries(
+        "No load: a few messages, each for a hop of ours that fails in its own way. Is it tried again, "
+        "and when; does it end in delivery or in one bounce (RFC 5321 §4.5.4.1)?"
+    ),
+]
+RetryFactorOpt = Annotated[
+    float | None,
+    _retries(
+        "The target's schedule is so many times as fast as in production: 30 minutes of the RFC are "
+        "30 min / F. Without it, or queue.retry_factor in the target file, intervals are not judged.", "F",
+    ),
+]  # fmt: skip
+WaitOpt = Annotated[
+    str | None, _retries(f"All ends within it ({WAIT_S:g}s); what has not is pending.", "TIME")
+]
+
+
 def queue(
     target: TargetArg = "embedded",
     *,
@@ -94,17 +119,24 @@ def queue(
     hop_rule: HopRuleOpt = [],  # noqa: B006
     settle: SettleOpt = None,
     drain: DrainOpt = None,
+    retries: RetriesOpt = False,
+    retry_factor: RetryFactorOpt = None,
+    wait: WaitOpt = None,
     options: TargetOptions,
     outputs: Outputs,
 ) -> int:
     """Load the target, follow every message to where it arrives, and say what became of each.
 
     Ctrl-C ends the load, and once more the wait for the rest. With --out the ledger is kept in DIR/ledger,
-    and `smtpbench report DIR` works even if we were killed.
+    and `smtpbench report DIR` works even if we were killed. With --retries there is no load.
 
     Exit code: 0 all that was accepted arrived once and whole, or was bounced; 1 something was lost,
     duplicated or corrupted, or a threshold broken; 3 target unreachable, or something still on its way.
     """
+    if retries:
+        return _play_retries(target, options, outputs, retry_factor, wait, settle)
+    if retry_factor is not None or wait is not None:
+        raise UsageError("--retry-factor and --wait are about --retries, which is missing")
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     thresholds = [parse_threshold(text) for text in threshold]
@@ -127,13 +159,40 @@ def queue(
             patience=patience, progress=show, scenario=workload.scenario, processes=processes,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]
+    _render(result, outputs)
+    return queue_exit_code(result)
+
+
+def _render(result: QueueResult, outputs: Outputs) -> None:
     write_outputs(
         result, json=outputs.json, junit=outputs.junit, html=outputs.html,
         markdown=outputs.markdown, out=outputs.out,
     )  # fmt: skip
     if not outputs.quiet:
         Console().print(render_terminal(result))
-    return queue_exit_code(result)
+
+
+def _play_retries(
+    target: str, options: TargetOptions, outputs: Outputs, factor: float | None, wait: str | None,
+    settle: str | None,
+) -> int:  # fmt: skip
+    if factor is not None and not factor >= 1:
+        raise UsageError(f"--retry-factor {factor:g}: expected 1 (as in production) or more")
+    with open_target(target, options) as opened, queue_progress(quiet=outputs.quiet) as show, interruptible():
+        result = run_retries(
+            opened, factor=factor, wait_s=parse_duration(wait) if wait else WAIT_S,
+            silence_s=parse_duration(settle) if settle else None, progress=show,
+        )  # fmt: skip
+    _render(result, outputs)
+    return retries_exit_code(result)
+
+
+def retries_exit_code(result: QueueResult) -> int:
+    """What a retry campaign means: 1 a rule was broken, 3 too much could not be told."""
+    assert result.retries is not None
+    if result.retries.count(Verdict.FAIL):
+        return EXIT_FINDINGS
+    return EXIT_INCONCLUSIVE if result.retries.inconclusive or result.interrupted else EXIT_OK
 
 
 def _slow(name: str | None, delay_s: float, domains: list[str], run_time: float | None) -> Slow | None:
@@ -182,6 +241,8 @@ def queue_progress(*, quiet: bool) -> Iterator[Progress]:
 
 
 def _line(figures: Mapping[str, Any]) -> str:
+    if "settled" in figures:
+        return f"{figures['t_s']:6.1f} s  {figures['settled']:>3} of {figures['messages']} messages settled"
     counts = (
         f"{figures['accepted']:>9,} accepted  {figures['arrived']:>9,} arrived  {figures['depth']:>7,} queued"
     )

@@ -16,6 +16,7 @@ from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.delivery import conclude_delivery
 from smtpbench.report.model import Run
+from smtpbench.report.retries import conclude_retries
 from smtpbench.report.text import milliseconds, number, seconds
 
 MARKS: dict[Verdict, str] = {
@@ -145,8 +146,11 @@ def conclude_load(result: LoadResult) -> Conclusion:
 def conclusions(run: Run) -> list[Conclusion]:
     """One conclusion for each part there is, conformance first."""
     found = [conclude_conformance(run.conformance)] if run.conformance else []
-    found += [conclude_delivery(run.queue)] if run.queue else []
-    found += [conclude_load(run.load)] if run.load else []
+    if run.retries:
+        found.append(conclude_retries(run.retries))
+    else:
+        found += [conclude_delivery(run.queue)] if run.queue else []
+        found += [conclude_load(run.load)] if run.load else []
     return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
 
 

@@ -13,12 +13,13 @@ from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest, text
+from smtpbench.report import capacity, delivery, digest, retries, text
 from smtpbench.report.breakdown import breakdown, outcome_bar
 from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.delivery_plots import delivery_plot, depth_plot
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
+from smtpbench.report.retry_plots import retry_plot
 
 
 def render_html(result: Result | Run) -> str:
@@ -42,12 +43,14 @@ def render_html(result: Result | Run) -> str:
 def _plots(run: Run) -> dict[str, Markup]:
     """The plots there are by name, as inline SVG; "" where there is nothing to draw."""
     drawn: dict[str, str] = {}
-    if run.load:
+    if run.retries:
+        drawn["retries"] = retry_plot(run.retries)
+    elif run.load:
         drawn |= {
             "latency": latency_plot(run.load), "starts": starts_plot(run.load),
             "timeline": timeline_plot(run.load),
         }  # fmt: skip
-    if run.queue:
+    if run.queue and not run.retries:
         drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}
     if run.capacity:
         drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
@@ -85,6 +88,7 @@ def html_environment() -> Environment:
         "digest": digest,
         "outcome_bar": outcome_bar,
         "measured": measured,
+        "retries": retries,
         "Verdict": Verdict,
     }
     return environment

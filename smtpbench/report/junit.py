@@ -13,6 +13,7 @@ from smtpbench.load.thresholds import measured, useless
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.digest import place
 from smtpbench.report.model import Result, Run
+from smtpbench.report.retries import reference, why
 from smtpbench.report.text import visible, wire_lines
 
 
@@ -26,9 +27,11 @@ def render_junit(result: Result | Run, *, strict: bool = False) -> str:
     root = ElementTree.Element("testsuites", name="smtpbench")
     if run.conformance:
         _conformance(root, run.conformance, strict=strict)
-    if run.queue:
+    if run.queue and run.queue.retries:
+        _retries(root, run.queue, strict=strict)
+    elif run.queue:
         _queue(root, run.queue)
-    if run.load:
+    if run.load and not run.retries:
         _load(root, run.load)
     if run.capacity:
         _capacity(root, run.capacity)
@@ -121,6 +124,24 @@ def _queue(root: ElementTree.Element, result: QueueResult) -> None:
             shown = ", ".join(result.examples.get(word, []))
             message = f"{counts[word]} of {result.ledger.accepted} {word}{': ' if shown else ''}{shown}"
             ElementTree.SubElement(case, kind, message=visible(message), type=word)
+    _count(suite)
+
+
+def _retries(root: ElementTree.Element, result: QueueResult, *, strict: bool) -> None:
+    """A test case for each message, and for each rule on the schedule."""
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.retries")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    assert result.retries is not None
+    named = [(one.kind, one.end, one) for one in result.retries.messages]
+    failures = {Verdict.FAIL, Verdict.NON_STRICT} if strict else {Verdict.FAIL}
+    for name, end, one in [*named, *((rule.name, "", rule) for rule in result.retries.schedule)]:
+        case = ElementTree.SubElement(suite, "testcase", classname="retries", name=name, time="0.000")
+        _properties(case, {"verdict": one.verdict.value, "end": end, "rule": reference(one)})
+        if one.verdict in failures:
+            ElementTree.SubElement(case, "failure", message=visible(why(one)), type=one.verdict.value)
+        elif one.verdict is Verdict.UNTESTED:
+            ElementTree.SubElement(case, "skipped", message=visible(one.reason or "no reason given"))
     _count(suite)
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from smtpbench.conformance.result import CaseResult
 from smtpbench.load.result import Finding
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest, text
+from smtpbench.report import capacity, delivery, digest, retries, text
 from smtpbench.report.model import Result, Run
 
 
@@ -50,5 +50,6 @@ def markdown_environment() -> Environment:
         "delivery": delivery,
         "digest": digest,
         "measured": measured,
+        "retries": retries,
     }
     return environment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from smtpbench.campaign.result import QueueResult
+from smtpbench.campaign.retry_result import Retries
 from smtpbench.conformance.result import ConformanceResult, TargetInfo
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult
@@ -37,6 +38,11 @@ class Run(BaseModel):
     def queue(self) -> QueueResult | None:
         """The load as a queue run, if its messages were followed."""
         return self.load if isinstance(self.load, QueueResult) else None
+
+    @property
+    def retries(self) -> Retries | None:
+        """The retry campaign, if the run is one: then there was no load."""
+        return self.queue.retries if self.queue else None
 
     @property
     def halves(self) -> tuple[Result, ...]:

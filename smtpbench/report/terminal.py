@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from smtpbench.campaign.result import QueueResult
+from smtpbench.campaign.retry_result import Judged, Retries
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest
+from smtpbench.report import capacity, delivery, digest, retries
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Result, Run
@@ -43,9 +44,11 @@ def render_terminal(result: Result | Run) -> RenderableType:
     parts: list[RenderableType] = []
     if run.conformance:
         parts += _conformance(run.conformance)
-    if run.queue:
+    if run.retries:
+        parts += ([Text()] if parts else []) + _retries(run.retries, run.target.name)
+    elif run.queue:
         parts += ([Text()] if parts else []) + _queue(run.queue, run.target.name)
-    if run.load:
+    if run.load and not run.retries:
         parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
     if run.capacity:
         parts += ([Text()] if parts else []) + _capacity(run.capacity, Run(capacity=run.capacity).target.name)
@@ -138,6 +141,37 @@ def _queue(result: QueueResult, name: str) -> list[RenderableType]:
     if len(result.domains) > 1:
         parts += [Text(), _domains(result)]
     return parts
+
+
+def _retries(found: Retries, target: str) -> list[RenderableType]:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("message", "verdict"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("attempts", justify="right")
+    for heading in ("intervals", "end"):
+        table.add_column(heading)
+    for message, cells in retries.rows(found):
+        table.add_row(
+            message.kind,
+            Text(message.verdict.value, _STYLES[message.verdict]),
+            *(visible(cell) for cell in cells[1:4]),
+        )
+    for rule in found.schedule:
+        table.add_row(rule.name, Text(rule.verdict.value, _STYLES[rule.verdict]), "", "", "")
+    judged: list[tuple[str, Judged]] = [(one.kind, one) for one in found.messages]
+    judged += [(rule.name, rule) for rule in found.schedule]
+    reasons = [
+        Text.assemble(
+            (f"{digest.MARKS[judgement.verdict]} {judgement.verdict.value}  ", _STYLES[judgement.verdict]),
+            (name, "bold"),
+            f": {visible(retries.why(judgement))}",
+        )
+        for name, judgement in judged
+        if judgement.reason
+    ]  # fmt: skip
+    said = [Text(visible(sentence)) for sentence in retries.sentences(found)]
+    concluded = _heading("Retries", target, retries.conclude_retries(found))
+    return [concluded, *said, Text(), table, Text(), *reasons]
 
 
 def _domains(result: QueueResult) -> Table:

@@ -59,8 +59,12 @@ class Relay:
             if not message.recipients:
                 return
             if attempt < self.config.relay_attempts:
-                await asyncio.sleep(self.config.relay_retry)
+                await self.pause()
         await self.tell(message, [self.given_up(message, address) for address in message.recipients])
+
+    async def pause(self) -> None:
+        """The time from one attempt to the next (§4.5.4.1)."""
+        await asyncio.sleep(self.config.relay_retry)
 
     def left(self, courier: Courier) -> frozenset[bytes]:
         """Who is to be tried again."""

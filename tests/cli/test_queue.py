@@ -15,7 +15,7 @@ import pytest
 from typer.testing import Result
 
 from smtpbench.campaign.result import LedgerCounts, QueueResult
-from smtpbench.cli.queue import queue_exit_code
+from smtpbench.cli.queue import queue_exit_code, retries_exit_code
 from smtpbench.load.result import ThresholdResult, Totals
 from smtpbench.report import read_run
 
@@ -142,3 +142,40 @@ def test_a_queue_with_a_fault_as_a_user_would_try_it(
     assert done.exit_code == 1, done.output
     assert "1 corrupted of 120 accepted" in done.output
     assert json.loads((tmp_path / "q.json").read_text())["ledger"]["corrupted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["pass", "non-strict"], 0),
+        (["pass", "fail"], 1),
+        (["pass", "untested"], 3),
+        (["pass", "pass", "untested"], 0),
+    ],
+)
+def test_exit_codes_of_retries(verdicts: list[str], code: int) -> None:
+    sentence = {"level": "MUST", "section": "6.1", "requirement": "…"}
+    messages = [
+        {"kind": "a", "does": "b", "expected": "c", "end": "d", "verdict": word, **sentence}
+        for word in verdicts
+    ]
+    result = QueueResult.model_validate({"retries": {"wait_s": 1, "messages": messages}})
+    assert retries_exit_code(result) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--retries"], "no [relay]"),
+        (["--retries", "--retry-factor", "0.5"], "expected 1"),
+        (["--retry-factor", "5"], "--retries"),
+        (["--wait", "5s"], "--retries"),
+    ],
+)
+def test_mistakes_about_retries_are_one_line(
+    smtpbench: Callable[..., Result], arguments: list[str], words: str
+) -> None:
+    done = smtpbench("queue", *arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+    assert len(done.output.strip().splitlines()) == 1

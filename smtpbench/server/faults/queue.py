@@ -6,13 +6,17 @@ No conformance case names them; `smtpbench queue` has to find each.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from smtpbench.server.faults.registry import fault
-from smtpbench.server.outbound import Outbound
+from smtpbench.server.outbound import Courier, Outbound
 from smtpbench.server.relay import Relay
+from smtpbench.server.reports import Action
+from smtpbench.wire.replies import Reply
 
+_REPLY = re.compile(r"\d{3} ")
 EVERY = 1000
 FIRST = 100
 
@@ -86,3 +90,31 @@ class Reorders(Relay):
         if self.taken % 10 == 0:
             await asyncio.sleep(self.hold)
         await super().carry(message)
+
+
+@fault("queue-retries-at-once", "5321-E-10")
+class RetriesAtOnce(Relay):
+    """Who was put off is tried again without a pause."""
+
+    async def pause(self) -> None:
+        await asyncio.sleep(0)
+
+
+@fault("queue-tries-the-refused-again", "5321-E-21")
+class TriesTheRefusedAgain(Courier):
+    """A 5yz reply is taken for a temporary failure."""
+
+    def action(self, reply: Reply, transient: bool) -> Action | None:
+        return None if reply.severity == 5 else super().action(reply, transient)
+
+
+@fault("queue-fails-a-broken-connection", "5321-E-10")
+class FailsABrokenConnection(Relay):
+    """A connection that breaks off fails the message at once."""
+
+    async def attempt(self, message: Outbound) -> Courier:
+        courier = await super().attempt(message)
+        for address in self.left(courier):
+            if not _REPLY.match(courier.deferred.get(address, "")):  # the words of an error, and no reply
+                courier.outcomes[address] = self.given_up(message, address)
+        return courier
