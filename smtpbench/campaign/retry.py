@@ -29,7 +29,7 @@ from smtpbench.target import Target
 from smtpbench.wire import commands
 
 WAIT_S = 90.0
-SILENCE_S = 10.0
+SILENCE_S = 20.0  # at least: the machine may be busy, and silence accuses
 RETRIES = 4  # of the target, by what it says of itself: a message not heard of for so long is silent
 LOOK_S = 0.1  # between two looks at what has come
 LINGER_PART = 1 / 45  # of the wait, after the last end: a second bounce or delivery would come now
@@ -227,7 +227,10 @@ def run_retries(
     campaign = _Campaign(
         target, wait_s, silence_s, RetryHop(*target.relay.address), progress or (lambda _: None)
     )
-    interrupted = asyncio.run(_play(campaign))
+    try:
+        interrupted = asyncio.run(_play(campaign))
+    except KeyboardInterrupt:  # by a signal that asyncio does not know as Ctrl-C
+        interrupted = True
     seen = campaign.look()
     bounces_come = any(one.bounces for one in seen if one.kind.ending is Ending.BOUNCED)
     retries = Retries(

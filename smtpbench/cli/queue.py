@@ -134,6 +134,12 @@ def queue(
     duplicated or corrupted, or a threshold broken; 3 target unreachable, or something still on its way.
     """
     if retries:
+        if workload != WorkloadOptions() or any(
+            (threshold, domain, slow_domain, hop_script, hop_rule, follow)
+        ):
+            raise UsageError(
+                "--retries has messages and a hop of its own: leave out what a load is asked for"
+            )
         return _play_retries(target, options, outputs, retry_factor, wait, settle)
     if retry_factor is not None or wait is not None:
         raise UsageError("--retry-factor and --wait are about --retries, which is missing")

@@ -20,9 +20,11 @@ from smtpbench.lab.workspace import (
     UTF8_MAILBOX,
     Workspace,
 )
-from smtpbench.target import Role, Target
+from smtpbench.target import Queue, Role, Target
 
 RETRY_S = 2  # seconds from one attempt to the next; the queue is looked through every second
+FACTOR = 60  # of `ScaledPostfix`: all of Postfix's own schedule, so many times as fast
+SCALED_RETRY_S = 10.0  # there the interval doubles from 5 s; this one is for a first look at it
 
 _MAIN_CF = Template("""\
 # Written by smtpbench. What the laboratory needs; everything else is Postfix's default.
@@ -63,9 +65,7 @@ smtpd_peername_lookup = no
 # whatever happens there
 relay_domains = $relay_domain
 transport_maps = inline:{ { $relay_domain = smtp:[$host]:$relay }, { .$relay_domain = smtp:[$host]:$relay } }
-queue_run_delay = 1s
-minimal_backoff_time = ${retry}s
-maximal_backoff_time = ${retry}s
+$schedule
 smtp_destination_concurrency_failed_cohort_limit = 0
 smtp_tls_security_level = may
 default_transport = error:5.4.4 this laboratory sends nothing on
@@ -74,6 +74,19 @@ relay_transport = error:5.4.4 this laboratory sends nothing on
 # The load comes from one address: do not limit it by address
 smtpd_client_connection_count_limit = 0
 """)
+
+_SOON = f"""\
+queue_run_delay = 1s
+minimal_backoff_time = {RETRY_S}s
+maximal_backoff_time = {RETRY_S}s"""
+
+# Postfix's defaults: 300 s, 300 s, 4000 s, 5 d, 5 d
+_SCALED = f"""\
+queue_run_delay = {300 // FACTOR}s
+minimal_backoff_time = {300 // FACTOR}s
+maximal_backoff_time = {4_000 // FACTOR}s
+maximal_queue_lifetime = {5 * 86_400 // FACTOR}s
+bounce_queue_lifetime = {5 * 86_400 // FACTOR}s"""
 
 _MASTER_CF = Template("""\
 # service   type private unpriv chroot wakeup maxproc command
@@ -129,6 +142,7 @@ class Postfix(RootedServer):
     ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS, RELAY)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "postfix.log"
+    schedule = _SOON
 
     def configure(self, place: Workspace, ports: Mapping[str, int]) -> None:
         """Write main.cf, master.cf and smtpd.conf."""
@@ -141,7 +155,7 @@ class Postfix(RootedServer):
             bouncer=f"{BOUNCER}@{DOMAIN}",
             relay_domain=RELAY_DOMAIN,
             relay=ports[RELAY],
-            retry=RETRY_S,
+            schedule=self.schedule,
         )
         (place.folder / "main.cf").write_text(main, encoding="utf-8")
         master = _MASTER_CF.substitute({role: f"{HOST}:{port}" for role, port in ports.items()})
@@ -156,6 +170,24 @@ class Postfix(RootedServer):
         return place.target(name, offered, utf8=True, bounces=True, retry_s=RETRY_S + 1)
 
 
+class ScaledPostfix(Postfix):
+    """The same, its retries on Postfix's own schedule, `FACTOR` times as fast: for `queue --retries`."""
+
+    schedule = _SCALED
+
+    def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
+        """It says how its schedule stands to the one in production."""
+        target = super().target(place, ports, ready)
+        assert target.relay is not None
+        relay = target.relay.model_copy(update={"retry_s": SCALED_RETRY_S})
+        return target.model_copy(update={"relay": relay, "queue": Queue(retry_factor=FACTOR)})
+
+
 def postfix() -> AbstractContextManager[Target]:
     """Postfix: mx; submission and submissions too, unless an installed Postfix is without saslpasswd2."""
     return rooted(Postfix())
+
+
+def postfix_scaled() -> AbstractContextManager[Target]:
+    """Postfix with its own schedule of retries, `FACTOR` times as fast."""
+    return rooted(ScaledPostfix())

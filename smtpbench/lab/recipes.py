@@ -12,7 +12,7 @@ from smtpbench.errors import UsageError
 from smtpbench.lab.dovecot import dovecot
 from smtpbench.lab.exim import exim
 from smtpbench.lab.opensmtpd import opensmtpd
-from smtpbench.lab.postfix import postfix
+from smtpbench.lab.postfix import FACTOR, postfix, postfix_scaled
 from smtpbench.lab.process import Child
 from smtpbench.lab.workspace import RELAY, RETRY_S, free_ports, workspace
 from smtpbench.target import Target
@@ -59,6 +59,7 @@ RECIPES = {
     "exim": Recipe(f"Exim {_ROOTED}", exim),
     "opensmtpd": Recipe(f"OpenSMTPD {_ROOTED}", opensmtpd),
     "postfix": Recipe(f"Postfix {_ROOTED}", postfix),
+    "postfix-scaled": Recipe(f"Postfix, its own schedule of retries {FACTOR} times as fast", postfix_scaled),
     "reference": Recipe("our strict reference server, all four endpoints", reference),
 }
 

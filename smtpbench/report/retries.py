@@ -8,7 +8,7 @@ from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.text import seconds
 
 HEADINGS = ("verdict", "our hop", "attempts", "intervals", "end", "why")
-SHOWN_INTERVALS = 3  # of a message, in a table; the JSON has all
+SHOWN_INTERVALS = 2  # of a message, in a table; the JSON has all
 ENDS_MEAN = (
     "Attempts are transactions with the recipient at our hop; one that is refused a connection is not seen. "
     "Silent: neither delivered nor reported long after it should have been. Pending: the wait was over first."
@@ -21,9 +21,9 @@ def conclude_retries(found: Retries) -> Conclusion:
     untested = sum(one.verdict is Verdict.UNTESTED for one in found.messages)
     count = len(found.messages)
     if failed or lax:
-        words = [f"{failed} break a MUST" if failed else "", f"{lax} break a SHOULD" if lax else ""]
+        words = [f"a MUST is broken in {failed}" if failed else "", f"a SHOULD in {lax}" if lax else ""]
         said = ", ".join(word for word in words if word)
-        return Conclusion("bad" if failed else "warn", f"of {len(found.judged)} findings {said}")
+        return Conclusion("bad" if failed else "warn", f"of {len(found.judged)} verdicts, {said}")
     if found.inconclusive:
         return Conclusion("warn", f"Inconclusive: {untested} of {count} messages untested")
     if untested:
@@ -65,13 +65,13 @@ def intervals(message: RetryMessage) -> str:
     """The first few, in seconds."""
     shown = ", ".join(f"{gap:.3g}" for gap in message.intervals_s[:SHOWN_INTERVALS])
     more = len(message.intervals_s) - SHOWN_INTERVALS
-    return f"{shown}{', …' if more > 0 else ''} s" if shown else "–"
+    return f"{shown}{' …' if more > 0 else ''} s" if shown else "–"
 
 
 def end(message: RetryMessage) -> str:
     """How it ended, and when."""
     at = [*message.delivered_s, *message.bounced_s]
-    return f"{message.end} ({min(at):.3g} s)" if at else message.end
+    return f"{message.end}, {min(at):.1f} s" if at else message.end
 
 
 def rows(found: Retries) -> list[tuple[RetryMessage, list[str]]]:

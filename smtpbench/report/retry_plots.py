@@ -21,7 +21,7 @@ def retry_plot(found: Retries) -> str:
         taken = [(at, r) for r, one in enumerate(messages[::-1]) for at in one.delivered_s]
         told = [(at, r) for r, one in enumerate(messages[::-1]) for at in one.bounced_s]
         for points, marker, size, series, label in (
-            (failed, "|", 9, 0, "attempt"), (taken, "o", 6, 1, "delivered"), (told, "X", 7, 2, "bounce"),
+            (failed, "|", 9, 0, "attempt"), (taken, "o", 6, 2, "delivered"), (told, "X", 7, 1, "bounce"),
         ):  # fmt: skip
             if points:
                 at, line = zip(*points, strict=True)

@@ -147,9 +147,9 @@ def _retries(found: Retries, target: str) -> list[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in ("message", "verdict"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("attempts", justify="right")
+    table.add_column("tries", justify="right")
     for heading in ("intervals", "end"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for message, cells in retries.rows(found):
         table.add_row(
             message.kind,

@@ -167,6 +167,8 @@ def test_exit_codes_of_retries(verdicts: list[str], code: int) -> None:
     ("arguments", "words"),
     [
         (["--retries"], "no [relay]"),
+        (["--retries", "--messages", "5"], "of its own"),
+        (["--retries", "--hop-rule", 'on = "rcpt", reply = "451"'], "of its own"),
         (["--retries", "--retry-factor", "0.5"], "expected 1"),
         (["--retry-factor", "5"], "--retries"),
         (["--wait", "5s"], "--retries"),
