@@ -215,13 +215,15 @@ def notice_limits(target: Target, fields: Mapping[str, Any], *, look: bool, quie
 
 
 def write_and_show(result: Result, outputs: Outputs) -> None:
-    """Write the files that were asked for, and a summary to the terminal."""
-    write_outputs(
-        result, json=outputs.json, junit=outputs.junit, html=outputs.html,
-        markdown=outputs.markdown, out=outputs.out,
-    )  # fmt: skip
-    if not outputs.quiet:
-        Console().print(render_terminal(result))
+    """Write the files that were asked for, and show a summary, whether or not these can be written."""
+    try:
+        write_outputs(
+            result, json=outputs.json, junit=outputs.junit, html=outputs.html,
+            markdown=outputs.markdown, out=outputs.out,
+        )  # fmt: skip
+    finally:
+        if not outputs.quiet:
+            Console().print(render_terminal(result))
 
 
 def _dkim(key: Path | None, **given: Any) -> dict[str, Any] | None:
@@ -235,8 +237,8 @@ def load_exit_code(result: LoadResult) -> int:
     """What a run means: an invalid measurement proves nothing, not even a broken threshold.
 
     A run in which no message was accepted says nothing good of the target, unless a threshold on
-    outcomes says that this is what was wanted. A rule of SMTP that was seen broken is a finding however
-    good the measurement was: its wire log shows it.
+    outcomes says that this is what was wanted; nor does one at whose end the target was gone.
+    A rule of SMTP that was seen broken is a finding however good the measurement was: its wire log shows it.
     """
     if result.broken_rules:
         return EXIT_FINDINGS
@@ -244,4 +246,4 @@ def load_exit_code(result: LoadResult) -> int:
         return EXIT_INCONCLUSIVE
     if result.aborted or not all(one.met for one in result.thresholds):
         return EXIT_FINDINGS
-    return EXIT_INCONCLUSIVE if useless(result) else EXIT_OK
+    return EXIT_INCONCLUSIVE if useless(result) or result.target_gone_s else EXIT_OK

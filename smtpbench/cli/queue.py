@@ -27,13 +27,13 @@ from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry import WAIT_S, run_retries
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
+from smtpbench.cli.load import write_and_show
 from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import parse_duration
-from smtpbench.report import render_terminal, write_outputs
 from smtpbench.server.sink_script import load_script
 
 START_UP_S = 2.0
@@ -165,17 +165,8 @@ def queue(
             patience=patience, progress=show, scenario=workload.scenario, processes=processes,
         )  # fmt: skip
     result.thresholds = [one.check(result) for one in thresholds]
-    _render(result, outputs)
+    write_and_show(result, outputs)
     return queue_exit_code(result)
-
-
-def _render(result: QueueResult, outputs: Outputs) -> None:
-    write_outputs(
-        result, json=outputs.json, junit=outputs.junit, html=outputs.html,
-        markdown=outputs.markdown, out=outputs.out,
-    )  # fmt: skip
-    if not outputs.quiet:
-        Console().print(render_terminal(result))
 
 
 def _play_retries(
@@ -189,7 +180,7 @@ def _play_retries(
             opened, factor=factor, wait_s=parse_duration(wait) if wait else WAIT_S,
             silence_s=parse_duration(settle) if settle else None, progress=show,
         )  # fmt: skip
-    _render(result, outputs)
+    write_and_show(result, outputs)
     return retries_exit_code(result)
 
 

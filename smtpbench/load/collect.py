@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ from smtpbench.load.result import (
 NS = 1_000_000_000
 _StatsOf = Callable[[Counts], PhaseStats]
 _BATCH_NS = NS  # a batch is handed over once a second
+GONE_S, GONE_FAILURES = 2.0, 2
+"""A target is gone that has not replied for so many seconds, in which so many messages failed: one lost
+connection to a slow load is no absence."""
 _LATE_S = 4  # a late batch leaves no figures of its own for the second that it was due in
 
 
@@ -77,6 +81,7 @@ class _Second:
     offered: int = 0
     accepted: int = 0
     failed: int = 0
+    replies: int = 0
     sessions: int = 0
     transactions: list[Sparse] = field(default_factory=list)
 
@@ -124,6 +129,7 @@ class Collector:
         state.use.add(batch, sum(batch.counters[name] for name in OUTCOMES))
         second.accepted += batch.counters["accepted"]
         second.failed += sum(batch.counters[name] for name in FAILURES)
+        second.replies += sum(batch.replies.values())
         second.sessions += batch.sessions_open
         self._totals.update(batch.counters)
         state.counts.update(batch.counters)
@@ -209,6 +215,12 @@ class Collector:
         result.first_refusal = next(iter(result.refusals), "")
         result.notes = notes_on(result.refusals)
         result.timeline = self._timeline()
+        if gone_s := self._gone_s():
+            result.target_gone_s = gone_s
+            result.notes.append(
+                f"the target gave no reply in the last {gone_s:.0f} s of the run, in which every session "
+                "failed: the figures are of the time before and of its absence together"
+            )
         uses = {name: state.use for name, state in self._processes.items()}
         result.generator = audit.measured(
             uses, loop_lag_ms=self._p99_ms(LOOP_LAG), schedule_lag_ms=self._p99_ms(SCHEDULE_LAG)
@@ -267,6 +279,17 @@ class Collector:
 
     def _timeline(self) -> list[TimelinePoint]:
         return [_point(t_s, self._seconds[t_s]) for t_s in sorted(self._seconds)]
+
+    def _gone_s(self) -> float:
+        """How long at the end the target gave no reply at all, if messages failed meanwhile; else 0."""
+        silent = list(
+            takewhile(
+                lambda one: not one.replies, (self._seconds[at] for at in sorted(self._seconds, reverse=True))
+            )
+        )
+        lasted = sum(max(one.spans_ns.values()) for one in silent) / NS
+        failed = sum(one.failed for one in silent)
+        return round(lasted, 3) if lasted >= GONE_S and failed >= GONE_FAILURES else 0.0
 
     def _p99_ms(self, name: str) -> float:
         counts = self._counts.get(name)

@@ -281,6 +281,7 @@ class LoadResult(_Model):
     started: str = ""
     duration_s: float = 0.0
     interrupted: bool = False  # by the user, before its end
+    target_gone_s: float = 0.0  # so long before the end it last replied, while sessions failed
     aborted: str = ""  # the threshold that ended it early, if one did
     valid: bool = True
     invalid_reasons: list[str] = []

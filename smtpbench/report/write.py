@@ -29,7 +29,7 @@ def write_outputs(
 
     `out` is a run folder: ``conformance.json``, ``load.json`` or ``queue.json``, and ``capacity.json`` (those
     there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``. `strict` makes `non-strict` a
-    failure in the JUnit file. Raises UsageError if a file cannot be written.
+    failure in the JUnit file. Raises UsageError if a file cannot be written, after all that can be are.
     """
     run = Run.of(result)
     files: list[tuple[Path | None, str]] = []
@@ -39,7 +39,15 @@ def write_outputs(
     files += [(markdown, render_markdown(run))] if markdown else []
     if out:
         files += _folder(run, out, strict=strict)
-    return [write_text(path, text) for path, text in files if path is not None]
+    written, failures = [], []
+    for path, text in files:
+        try:
+            written += [write_text(path, text)] if path is not None else []
+        except UsageError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return written
 
 
 def _folder(run: Run, out: Path, *, strict: bool) -> list[tuple[Path | None, str]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from smtpbench.cli.load import load_exit_code
 from smtpbench.load.collect import Collector
 from smtpbench.load.recorder import Batch, Recorder
 
@@ -147,3 +148,32 @@ def test_arrivals_that_were_missed_stay_in_the_view_from_the_intended_start() ->
     assert planned["transaction"].p99_ms == planned["missed"].p50_ms == pytest.approx(5000, rel=0.001)
     assert result.outcomes["rejected_5xx"].max_ms == pytest.approx(3, rel=0.001)
     assert result.outcomes["accepted"] == result.phases["transaction"]
+
+
+def replied(code: int, *, dropped: int = 0) -> Batch:
+    made = batch(accepted=1 if code else 0)
+    made.replies = {code: 3} if code else {}
+    made.counters["dropped"] = dropped
+    made.counters["offered"] += dropped
+    return made
+
+
+@pytest.mark.parametrize(
+    ("batches", "gone_s"),
+    [
+        ([replied(250), replied(0, dropped=4), replied(0, dropped=4), replied(0)], 3.0),
+        ([replied(250), replied(0, dropped=4), replied(0, dropped=4), replied(421)], 0.0),  # it came back
+        ([replied(250), replied(250), replied(0, dropped=4)], 0.0),
+        ([replied(250), replied(0), replied(0), replied(0)], 0.0),  # nothing was asked
+        ([replied(250), replied(0), replied(0), replied(0, dropped=1)], 0.0),
+    ],
+)
+def test_a_target_that_is_gone_at_the_end_is_told(batches: list[Batch], gone_s: float) -> None:
+    collector = Collector()
+    for one in batches:
+        collector.add("a", one)
+    result = collector.result()
+    assert result.target_gone_s == gone_s
+    assert ("gave no reply in the last" in " ".join(result.notes)) is bool(gone_s)
+    result.invalid_reasons, result.valid = [], True
+    assert load_exit_code(result) == (3 if gone_s else 0)

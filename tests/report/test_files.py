@@ -53,6 +53,14 @@ def test_what_was_there_stays_if_writing_fails(tmp_path: Path, load: LoadResult)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_one_file_that_cannot_be_written_does_not_cost_the_others(tmp_path: Path, load: LoadResult) -> None:
+    (tmp_path / "load.json").mkdir()
+    (tmp_path / "load.json" / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"load.json: cannot be written"):
+        write_outputs(load, out=tmp_path)
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, load: LoadResult) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="cannot be written"):
