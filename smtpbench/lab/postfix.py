@@ -23,8 +23,10 @@ from smtpbench.lab.workspace import (
 from smtpbench.target import Queue, Role, Target
 
 RETRY_S = 2  # seconds from one attempt to the next; the queue is looked through every second
-FACTOR = 60  # of `ScaledPostfix`: all of Postfix's own schedule, so many times as fast
-SCALED_RETRY_S = 10.0  # there the interval doubles from 5 s; this one is for a first look at it
+# Of `ScaledPostfix`: all of Postfix's own schedule, so many times as fast. Its clock has whole seconds, and
+# an interval may be two short of what is set: of 10 s that is little enough.
+FACTOR = 30
+SCALED_RETRY_S = 15.0  # there intervals grow from 10 s to 20 s within three attempts
 
 _MAIN_CF = Template("""\
 # Written by smtpbench. What the laboratory needs; everything else is Postfix's default.

@@ -21,9 +21,10 @@ def conclude_retries(found: Retries) -> Conclusion:
     untested = sum(one.verdict is Verdict.UNTESTED for one in found.messages)
     count = len(found.messages)
     if failed or lax:
-        words = [f"a MUST is broken in {failed}" if failed else "", f"a SHOULD in {lax}" if lax else ""]
-        said = ", ".join(word for word in words if word)
-        return Conclusion("bad" if failed else "warn", f"of {len(found.judged)} verdicts, {said}")
+        words = [f"a MUST is broken in {failed}"] if failed else []
+        words += [f"a SHOULD {'' if failed else 'is broken '}in {lax}"] if lax else []
+        said = f"{', '.join(words)} of {len(found.judged)} verdicts"
+        return Conclusion("bad" if failed else "warn", said)
     if found.inconclusive:
         return Conclusion("warn", f"Inconclusive: {untested} of {count} messages untested")
     if untested:

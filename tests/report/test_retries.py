@@ -38,7 +38,7 @@ LOST = message("end-4yz", Verdict.FAIL, "silent", "not heard of again")
     [
         ([message("a")], "good", "1 messages, each ended as it must"),
         ([message("a"), LOST], "bad", "a MUST is broken in 1"),
-        ([message("a", Verdict.NON_STRICT, reason="x")], "warn", "a SHOULD in 1"),
+        ([message("a", Verdict.NON_STRICT, reason="x")], "warn", "a SHOULD is broken in 1 of 2 verdicts"),
         ([message("a"), message("b", Verdict.UNTESTED, "pending", "x")], "warn", "Inconclusive: 1 of 2"),
         ([message("a")] * 2 + [message("b", Verdict.UNTESTED, "pending", "x")], "warn", "2 of 3 messages"),
     ],
