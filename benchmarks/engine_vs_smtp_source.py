@@ -11,6 +11,7 @@ kept). With a new connection for each message it runs without `-d`. Our engine c
 every phase of every message in histograms in all runs; smtp-source records nothing.
 
     python benchmarks/engine_vs_smtp_source.py [--short] [--sessions 1,10,50,200] [--messages N] [--pairs N]
+        [--manner "no PIPELINING"|PIPELINING|"a connection a message"]…
 
 Exit code 0 only if all ratios hold, 1 if one is missed, 3 if the tools of Postfix are not found.
 """
@@ -174,6 +175,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--messages", type=int, default=40_000, help="of a run (40000)")
     parser.add_argument("--sessions", default="1,10,50,200", help="numbers of sessions (1,10,50,200)")
+    parser.add_argument(
+        "--manner", action="append", choices=[manner.name for manner in MANNERS], help="only this one (all)"
+    )
     parser.add_argument("--pairs", type=int, default=5, help="runs of each kind, at least 5 (5)")
     parser.add_argument(
         "--short", action="store_true", help="10 sessions and 30000 messages: a minute or two"
@@ -190,7 +194,8 @@ def main() -> int:
         console.print(f"smtp-source and smtp-sink not found, and not to be downloaded: {error}", markup=False)
         return EXIT_INCONCLUSIVE
     comparison = Comparison(postfix, 30_000 if options.short else options.messages, options.pairs)
-    rows = [comparison.row(number, manner) for number in sessions for manner in MANNERS]
+    manners = [manner for manner in MANNERS if manner.name in (options.manner or [manner.name])]
+    rows = [comparison.row(number, manner) for number in sessions for manner in manners]
     report(console, rows, comparison.size, options.pairs)
     for name, idle in zip(("smtpbench", "smtp-source"), comparison.idle, strict=True):
         console.print(f"start-up taken away, {name}: {idle.wall_s:.2f} s wall, {idle.cpu_s:.2f} s CPU")

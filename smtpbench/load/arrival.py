@@ -27,6 +27,7 @@ GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without 
 LOCAL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 _KNOWN_MAX = 64  # servers greet all sessions alike
 _NS = 1_000_000_000
+_GOODBYE_NS = int(GOODBYE_S * _NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +54,29 @@ class Door:
     login: Login | None = None
     pipelining: bool = True
     lmtp: bool = False
+    plain: bool = field(init=False)  # nothing is left between EHLO and MAIL
+    verb: str = field(init=False)  # how to say hello
+    hello: bytes = field(init=False)  # the line that does
+    connect_ns: int = field(init=False)
+    reply_ns: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What every session asks for is made once."""
+        verb = "LHLO" if self.lmtp else "EHLO"
+        made = {
+            "plain": self.tls == "none" and self.login is None,
+            "verb": verb,
+            "hello": f"{verb} {self.client_name}\r\n".encode(),
+            "connect_ns": int(self.connect_timeout * _NS),
+            "reply_ns": int(self.reply_timeout * _NS),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     @property
     def address(self) -> str:
         """``host:port`` for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is left between EHLO and MAIL."""
-        return self.tls == "none" and self.login is None
-
-    @property
-    def verb(self) -> str:
-        """How to say hello."""
-        return "LHLO" if self.lmtp else "EHLO"
 
 
 class OutOfResources(Unreachable):
@@ -111,11 +120,11 @@ class _Step:
 
     __slots__ = ("_flow", "_loop", "_since", "_then", "limit_ns")
 
-    def __init__(self, flow: Flow, limit_s: float, then: Then, loop: EventLoop) -> None:
+    def __init__(self, flow: Flow, limit_ns: int, then: Then, loop: EventLoop) -> None:
         self._loop, self._flow = loop, flow
         self._then: Then | None = then
         self._since = clock()
-        self.limit_ns = self._since + int(limit_s * _NS)
+        self.limit_ns = self._since + limit_ns
         loop.patience.add(self)
 
     def expire(self) -> None:
@@ -144,7 +153,7 @@ class Arrival(_Step):
     __slots__ = ("_door", "_rec", "_to", "_transport")
 
     def __init__(self, door: Door, recorder: Recorder, flow: Flow, then: Then, loop: EventLoop) -> None:
-        super().__init__(flow, door.connect_timeout, then, loop)
+        super().__init__(flow, door.connect_ns, then, loop)
         self._door, self._rec = door, recorder
         self._to = "no connection"
         flow.listener = self
@@ -164,22 +173,25 @@ class Arrival(_Step):
 
     def heard(self, reply: Reply, now: int) -> None:
         """The greeting, then the answer to EHLO or HELO."""
-        took, door = max(now - self._since, 0) // 1000, self._door
-        try:
-            check_reply(reply, f"{door.address}: {self._to}")
-        except NotSmtp as error:
-            self._end(error)
-            return
+        took, door = (now - self._since) // 1000, self._door
+        if reply.anomalies or not reply.code:
+            try:
+                check_reply(reply, f"{door.address}: {self._to}")
+            except NotSmtp as error:
+                self._end(error)
+                return
         if self._to == "greeting":
             self._rec.banner(took)
-            if self._good(reply):
+            if 200 <= reply.code < 300 or self._good(reply):
                 self._flow.greeting = reply
-                self._say(door.verb, now)
+                self._flow.say(door.hello)
+                self._await(door.verb, now)
             return
         self._rec.ehlo(took)
-        if self._to != "HELO" and reply.severity == 5 and not door.lmtp:
-            self._say("HELO", now)  # RFC 5321 §3.2: to a server that does not know EHLO
-        elif self._good(reply):
+        if self._to != "HELO" and reply.code // 100 == 5 and not door.lmtp:
+            self._flow.say(f"HELO {door.client_name}\r\n".encode())
+            self._await("HELO", now)  # RFC 5321 §3.2: to a server that does not know EHLO
+        elif 200 <= reply.code < 300 or self._good(reply):
             self._flow.hello = reply if self._to == door.verb else None
             self._end()
 
@@ -200,13 +212,9 @@ class Arrival(_Step):
             self._end(DeadlineExceeded(f"{door.address}: {self._to}: {late}"))
         self._transport.abort()
 
-    def _say(self, verb: str, now: int) -> None:
-        self._flow.say(f"{verb} {self._door.client_name}\r\n".encode())
-        self._await(verb, now)
-
     def _await(self, to: str, since: int) -> None:
         self._to, self._since = to, since
-        self.limit_ns = since + int(self._door.reply_timeout * _NS)
+        self.limit_ns = since + self._door.reply_ns
 
     def _good(self, reply: Reply) -> bool:
         if reply.severity != 2:
@@ -220,7 +228,7 @@ class Goodbye(_Step):
     __slots__ = ()
 
     def __init__(self, flow: Flow, then: Then, loop: EventLoop) -> None:
-        super().__init__(flow, GOODBYE_S, then, loop)
+        super().__init__(flow, _GOODBYE_NS, then, loop)
         flow.listener = self
         flow.say(QUIT)
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
-from typing import Protocol, cast
+from typing import Protocol
 
 from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.recorder import Recorder
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
-        self.use(cast("asyncio.Transport", transport))
+        self.use(transport)  # type: ignore[arg-type]  # a transport of both directions
         self.connected_at = clock()
         if self.listener is not None:
             self.listener.connected()
@@ -224,7 +224,8 @@ class Connection(asyncio.Protocol):
 
     def say(self, octets: bytes) -> None:
         """Send what the listener wants to say."""
-        self._early.clear()
+        if self._early:
+            self._early.clear()
         self._write(octets)
 
     async def reply(self, since: int) -> tuple[Reply, int]:

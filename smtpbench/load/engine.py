@@ -66,6 +66,7 @@ class Engine:
         self._drained = asyncio.Event()  # no session is left, once it was waited for
         self._gate = Gate(CONNECTING_MAX)
         self._courses: set[Course] = set()
+        self._makers: dict[str, Callable[[], Flow]] = {}  # by kind
         self._flows: set[Flow] = set()
         self._idle: list[Flow] = []
         self._opening = 0
@@ -272,17 +273,22 @@ class Engine:
 
     def new_flow(self, kind: Kind) -> Flow:
         """See `Host`."""
-        timed, book = isinstance(self._supply, Backlog), self._book
-        recorder = self._rec.of_kind(kind.name)
-        if kind.pause is None:
-            make = Flow if book is None else journaled(Flow, book, lmtp=kind.script.lmtp)
-            flow = make(kind.script, recorder, self._supply, timed_from_plan=timed)
-        else:
-            paced = PacedFlow if book is None else journaled(PacedFlow, book, lmtp=kind.script.lmtp)
-            flow = paced(kind.script, recorder, self._supply, kind.pause, timed_from_plan=timed)
+        make = self._makers.get(kind.name) or self._makers.setdefault(kind.name, self._maker(kind))
+        flow = make()
         self._watch.meet(flow)
         self._flows.add(flow)
         return flow
+
+    def _maker(self, kind: Kind) -> Callable[[], Flow]:
+        """What makes the sessions of a kind."""
+        timed, book = isinstance(self._supply, Backlog), self._book
+        recorder, script = self._rec.of_kind(kind.name), kind.script
+        supply, pause = self._supply, kind.pause
+        if pause is None:
+            lean = Flow if book is None else journaled(Flow, book, lmtp=script.lmtp)
+            return lambda: lean(script, recorder, supply, timed_from_plan=timed)
+        paced = PacedFlow if book is None else journaled(PacedFlow, book, lmtp=script.lmtp)
+        return lambda: paced(script, recorder, supply, pause, timed_from_plan=timed)
 
     def _rested(self, flow: Flow) -> None:
         """A session has nothing to send: keep it for the next arrival, if there may be one."""

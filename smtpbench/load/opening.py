@@ -47,8 +47,9 @@ def settle(door: Door, flow: Flow) -> Extensions:
     if flow.broken:
         raise ConnectionLost(f"{door.address}: closed before MAIL")
     extensions = NO_EXTENSIONS if flow.hello is None else extensions_of(flow.hello)
-    flow.pipelining = door.pipelining and "PIPELINING" in extensions
-    flow.chunking = "CHUNKING" in extensions
+    offered = extensions.keywords
+    flow.pipelining = door.pipelining and "PIPELINING" in offered
+    flow.chunking = "CHUNKING" in offered
     return extensions
 
 

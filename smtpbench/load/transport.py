@@ -48,12 +48,13 @@ class SocketTransport(asyncio.Transport):
         "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
     )  # fmt: skip
     _start_tls_compatible = True
+    _protocol: asyncio.Protocol
+    _received: Callable[[bytes], None]
 
     def __init__(
         self, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.BaseProtocol,
         address: tuple[str, int],
     ) -> None:  # fmt: skip
-        super().__init__()
         self._loop, self._epoll, self._on_ready = loop, epoll, on_ready
         self._out: list[memoryview] = []
         self._waiting = 0  # octets in `_out`
@@ -63,7 +64,6 @@ class SocketTransport(asyncio.Transport):
         number = self._number = connection.fileno()
         self._recv, self._send = connection.recv, connection.send
         connection.setsockopt(_TCP, _NODELAY, 1)
-        on_ready[number] = self._connected
         code = connection.connect_ex(address)
         if code == errno.EINPROGRESS:  # over loopback the handshake is done by now: it is told who asks again
             code = connection.connect_ex(address)
@@ -72,6 +72,7 @@ class SocketTransport(asyncio.Transport):
             epoll.register(number, _INPUT)
             protocol.connection_made(self)
         elif code in (errno.EINPROGRESS, errno.EALREADY):
+            on_ready[number] = self._connected
             epoll.register(number, EVENTS)
         else:
             self._force_close(_error(code))
@@ -242,17 +243,18 @@ class SocketTransport(asyncio.Transport):
 
     def _forget(self) -> None:
         """Let go of the protocol, which has us: what is a cycle only the garbage collector frees."""
-        self.set_protocol(_NOBODY)
+        self._protocol = _NOBODY
+        self._received = _unheard
 
     # --- the rest of an asyncio transport ---
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what comes to `protocol` from now on."""
         self._protocol = cast("asyncio.Protocol", protocol)
-        self._received: Callable[[bytes], None] = (
+        self._received = (
             partial(_fill, protocol)
             if isinstance(protocol, asyncio.BufferedProtocol)
-            else cast("asyncio.Protocol", protocol).data_received
+            else self._protocol.data_received
         )
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -266,6 +268,10 @@ class SocketTransport(asyncio.Transport):
 
 def _error(code: int) -> OSError:
     return OSError(code, os.strerror(code))
+
+
+def _unheard(data: bytes) -> None:
+    """Nobody wants it."""
 
 
 def _ignore(event: int) -> None:
