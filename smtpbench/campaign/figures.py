@@ -15,6 +15,11 @@ from smtpbench.load.result import PhaseStats
 
 NS = 1_000_000_000
 HELD_UP = 1.5  # times the median before; less is what any busy machine does
+_REASONS = {
+    Growth.GROWING: "what was delivered while the queue grew",
+    Growth.SUSTAINED: "what was accepted while the queue did not grow: more may be sustainable",
+    Growth.UNCLEAR: "the load is too short or too uneven to tell whether the queue grew",
+}
 FEW_DOMAINS = 50  # most frequent ones that are shown
 
 
@@ -69,6 +74,7 @@ def _describe_depth(result: QueueResult, balance: Balance) -> None:
     elif found.growth is Growth.SUSTAINED:
         result.sustainable, result.sustainable_at_least = result.accept_rate, True
     result.sustainable_per_s = result.sustainable.per_s if result.sustainable else None
+    result.sustainable_reason = _REASONS[found.growth]
 
 
 def _describe_domains(result: QueueResult, balance: Balance, load_end: int) -> None:

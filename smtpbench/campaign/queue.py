@@ -70,6 +70,11 @@ class Patience:
 
     settle_s: float | None = None
     within_s: float = WITHIN_S
+    linger_s: float | None = None  # for duplicates, when all is settled; None: longer than a retry
+
+    def linger(self, target: Target) -> float:
+        """How long to look out for duplicates."""
+        return self.linger_s if self.linger_s is not None else LINGER_S + 1.5 * _retry(target)
 
     def settle(self, target: Target) -> float:
         """The silence after which nothing more is expected."""
@@ -161,7 +166,7 @@ def run_queue(
         busy = (follower.cpu_s - cpu_s) / (time.monotonic() - begun)
         settle_s = patience.settle(target)
         drain = follower.drain(
-            settle_s=settle_s, within_s=patience.within_s, linger_s=LINGER_S + 1.5 * _retry(target),
+            settle_s=settle_s, within_s=patience.within_s, linger_s=patience.linger(target),
             progress=lambda: show(_queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()

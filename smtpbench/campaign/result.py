@@ -11,6 +11,7 @@ from smtpbench.campaign.retry_result import Retries
 from smtpbench.delivery.accounts import Counts
 from smtpbench.delivery.depth import Interval
 from smtpbench.load.result import LoadResult, PhaseStats
+from smtpbench.load.search import End, Step, Verdict
 
 SCHEMA = "smtpbench.queue/1"
 
@@ -109,6 +110,42 @@ class HeadOfLine(_Model):
     held_up: bool | None = None
 
 
+class SustainableTrial(_Model):
+    """One trial of the search for the sustainable rate. Rates in messages a second."""
+
+    number: int
+    step: Step
+    rate: float
+    verdict: Verdict
+    why: str = ""
+    accepted_per_s: float | None = None
+    delivered_per_s: float | None = None
+    depth_slope: Estimate | None = None
+    drain_s: float | None = None
+    wrong: dict[str, int] = {}
+
+
+class SustainableSearch(_Model):
+    """What the search found: `held` of `tried` trials held at `rate_per_s`, null if none did.
+
+    `edge_per_s` is where as many trials hold as fail, with its interval; null as long as none failed. `wrong`
+    adds up what happened to messages of all trials that no server may do.
+    """
+
+    end: End
+    reason: str = ""
+    rate_per_s: float | None = None
+    held: int = 0
+    tried: int = 0
+    confidence: float = 0.95
+    edge_per_s: float | None = None
+    low_per_s: float | None = None
+    high_per_s: float | None = None
+    duration_s: float = 0.0
+    trials: list[SustainableTrial] = Field(default_factory=list)
+    wrong: dict[str, int] = {}
+
+
 class QueueResult(LoadResult):
     """A whole run, as ``queue --json`` writes it (``model_dump_json(by_alias=True)``)."""
 
@@ -132,7 +169,9 @@ class QueueResult(LoadResult):
     settle_s: float = 0.0  # how long nothing arrived before what was missing was called lost
     closed: bool = False  # the target has had its time
     sustainable_per_s: float | None = None
-    sustainable: Estimate | None = None
+    sustainable_reason: str = ""  # why that is null, or how far it can be trusted
+    sustainable: Estimate | None = None  # as far as this one run can tell; null if it was searched for
+    search: SustainableSearch | None = None
     sustainable_at_least: bool = False  # the queue did not grow, so more may be sustainable
     domains: list[DomainStats] = Field(default_factory=list)
     head_of_line: HeadOfLine | None = None

@@ -26,6 +26,7 @@ from smtpbench.campaign.queue import (
 from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry import WAIT_S, run_retries
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._sustainable import SustainableOptions, search_on, settings_of
 from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
 from smtpbench.cli.load import write_and_show
 from smtpbench.conformance.result import Verdict
@@ -122,10 +123,14 @@ def queue(
     retries: RetriesOpt = False,
     retry_factor: RetryFactorOpt = None,
     wait: WaitOpt = None,
+    sustainable: SustainableOptions,
     options: TargetOptions,
     outputs: Outputs,
 ) -> int:
     """Load the target, follow every message to where it arrives, and say what became of each.
+
+    With --find-sustainable the load is then repeated at many rates, to find the highest at which the queue
+    of the target does not grow.
 
     Ctrl-C ends the load, and once more the wait for the rest. With --out the ledger is kept in DIR/ledger,
     and `smtpbench report DIR` works even if we were killed. With --retries there is no load.
@@ -153,6 +158,7 @@ def queue(
     if follow is None and options.observe is not None:
         follow = Follow.MAILBOX
     script = load_script(hop_script, hop_rule) if hop_script or hop_rule else None
+    settings = settings_of(sustainable, fields, slow=slow_domain is not None)
     slow = _slow(slow_domain, parse_duration(slow_delay), domain, fields.get("run_time"))
     with (
         _folder(outputs.out) as folder,
@@ -160,10 +166,18 @@ def queue(
         queue_progress(quiet=outputs.quiet) as show,
         interruptible(),
     ):
-        result = run_queue(
-            opened, fields, folder, follow=follow, domains=domain, script=script, slow=slow,
-            patience=patience, progress=show, scenario=workload.scenario, processes=processes,
-        )  # fmt: skip
+
+        def run(
+            fields: Mapping[str, Any], name: str, patience: Patience, slow: Slow | None = None
+        ) -> QueueResult:
+            return run_queue(
+                opened, fields, folder / name, follow=follow, domains=domain, script=script, slow=slow,
+                patience=patience, progress=show, scenario=workload.scenario, processes=processes,
+            )  # fmt: skip
+
+        result = run(fields, "", patience, slow)
+        if settings is not None and not result.interrupted:
+            search_on(result, settings, fields, patience.settle_s, run, quiet=outputs.quiet)
     result.thresholds = [one.check(result) for one in thresholds]
     write_and_show(result, outputs)
     return queue_exit_code(result)
@@ -215,7 +229,7 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def queue_exit_code(result: QueueResult) -> int:
     """What a run means. A message that was lost is a finding even where the measurement is not valid."""
-    if result.wrong or result.broken_rules:
+    if result.wrong or result.broken_rules or (result.search and result.search.wrong):
         return EXIT_FINDINGS
     if not result.valid or not result.closed or result.ledger.pending:
         return EXIT_INCONCLUSIVE

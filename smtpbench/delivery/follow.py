@@ -34,8 +34,8 @@ IDLE_FACTOR = (
 )
 BALANCE_FACTOR = 5
 PROGRESS_S = 1.0
+LOOK_WORTH_S = 1.0  # at most so much silence is proved by one look, however long ago the last one was
 JOIN_S = 90.0  # a look over the network is bounded by less
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Follower:
         self._source = source
         self.cpu_s = 0.0  # of the thread: the sink is in it
         self._ids: set[bytes] = set()
-        self._last_arrival_ns = 0
+        self._silent_s = 0.0  # for which looks have found nothing; time in which nobody looked is no silence
+        self._looked_at = 0.0
         self._pending: int | None = None  # by the last balance, None if there was none since asked
         self._balance_wanted = False
         self._stop = threading.Event()
@@ -91,12 +92,12 @@ class Follower:
     ) -> Drain:  # fmt: skip
         """Wait until every accepted message is settled, and then `linger_s` for duplicates.
 
-        If some are missing, nothing more is expected once nothing has arrived for `settle_s`; the wait ends
-        after `within_s` in any case, and then the missing ones may still be on their way. KeyboardInterrupt
-        ends it too. `progress` is called about once a second.
+        If some are missing, nothing more is expected once looks have found nothing for `settle_s`; the wait
+        ends after `within_s` in any case, and then the missing ones may still be on their way.
+        KeyboardInterrupt ends it too. `progress` is called about once a second.
         """
         begun = time.monotonic()
-        self._last_arrival_ns = max(self._last_arrival_ns, time.time_ns())  # silence counts from here on
+        self._silent_s, self._looked_at = 0.0, begun  # it counts from here on
         settled_at: float | None = None
         told = begun
         self._balance_wanted = True
@@ -107,7 +108,7 @@ class Follower:
                     settled_at = settled_at or time.monotonic()
                     if time.monotonic() - settled_at >= linger_s:
                         return Drain(True, waited)
-                elif (time.time_ns() - self._last_arrival_ns) / NS >= settle_s:
+                elif self._silent_s >= settle_s:
                     return Drain(True, waited)
                 if time.monotonic() - told >= PROGRESS_S:
                     told = time.monotonic()
@@ -135,6 +136,7 @@ class Follower:
 
     async def _follow(self) -> None:
         await self._source.start()
+        self._looked_at = time.monotonic()
         self._started.set_result(None)
         try:
             balanced_at = -1.0
@@ -142,14 +144,20 @@ class Follower:
                 stopping = self._stop.is_set()  # before the look: what came until then is seen
                 begun = time.monotonic()
                 await self._look()
-                if self._balance_wanted and begun >= balanced_at:
-                    self._pending = self.ledger.balance(closed=False).counts.pending
+                if self._balance_wanted and self._all_seen() and begun >= balanced_at:
+                    # beside the loop, in which the sink serves the target
+                    found = await asyncio.to_thread(self.ledger.balance, closed=False)
+                    self._pending = found.counts.pending
                     balanced_at = time.monotonic() + BALANCE_FACTOR * (time.monotonic() - begun)
                 if stopping:
                     return
                 await asyncio.sleep(max(POLL_S, IDLE_FACTOR * (time.monotonic() - begun)))
         finally:
             await self._source.stop()
+
+    def _all_seen(self) -> bool:
+        """Whether as many messages were seen as were accepted: before that something is missing for sure."""
+        return len(self._ids) >= self.accepted
 
     async def _look(self) -> None:
         """Arrivals first: the reply to a message may have come to us later than its copy."""
@@ -158,6 +166,9 @@ class Follower:
         if seen:
             self._write_down(seen)
         self.accepted = self.ledger.accepted()
+        now = time.monotonic()
+        self._silent_s = 0.0 if seen else self._silent_s + min(now - self._looked_at, LOOK_WORTH_S)
+        self._looked_at = now
         self.cpu_s = time.thread_time()
 
     def _write_down(self, seen: list[Seen]) -> None:
@@ -179,4 +190,3 @@ class Follower:
                 self._ids.add(arrival.identifier)
         self.ledger.add(arrivals, notices)
         self.arrived = len(self._ids)
-        self._last_arrival_ns = time.time_ns()

@@ -21,7 +21,7 @@ from smtpbench.lab.workspace import (
 )
 from smtpbench.target import Role, Target
 
-BUSY = 32  # load average from which on messages wait for a queue runner
+BUSY = 100  # load average from which on messages wait for a queue runner
 RETRY_S = 2  # seconds from one run through the queue to the next, and from one attempt to the next
 
 # `$$` is Exim's own `$`. Conditions in ACLs are Exim's default configuration's, less what asks the DNS.
@@ -44,7 +44,7 @@ keep_environment =
 never_users = root
 
 # As where much mail goes through: a spool that is split, and a process for each message at once only as long
-# as the machine keeps up; else the queue runners have it
+# as the machine bears it; else the queue runners have it
 split_spool_directory
 queue_only_load = $busy
 queue_only_load_latch = false
@@ -52,6 +52,7 @@ queue_only_load_latch = false
 # The load comes from one address, and many messages over one connection
 smtp_accept_max = 0
 smtp_accept_queue_per_connection = 0
+smtp_accept_max_per_connection = 0
 
 acl_smtp_mail = check_mail
 acl_smtp_rcpt = check_rcpt

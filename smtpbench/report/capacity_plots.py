@@ -16,7 +16,7 @@ from smtpbench.report.drawing import GRID, INK, SERIES, drawing, latency_tick, l
 from smtpbench.report.text import number
 
 _HELD, _FAILED = SERIES[2], SERIES[1]
-_LOOK: dict[Verdict, dict[str, Any]] = {
+LOOK: dict[Verdict, dict[str, Any]] = {
     Verdict.HELD: {"marker": "o", "color": _HELD, "label": "held"},
     Verdict.FAILED: {"marker": "X", "color": _FAILED, "label": "failed"},
     Verdict.INVALID: {"marker": "s", "color": INK, "label": "void: the generator"},
@@ -77,7 +77,7 @@ def users_plot(result: CapacityResult) -> str:
 
 
 def _points(axes: Axes, trials: Sequence[Trial], height: Callable[[Trial], float]) -> None:
-    for verdict, look in _LOOK.items():
+    for verdict, look in LOOK.items():
         chosen = [trial for trial in trials if trial.verdict is verdict]
         if chosen:
             at = [float(trial.users or trial.rate or 0) for trial in chosen]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from smtpbench.campaign.result import Estimate, HeadOfLine, QueueResult
+from smtpbench.campaign.result import (
+    Estimate,
+    HeadOfLine,
+    QueueResult,
+    SustainableSearch,
+    SustainableTrial,
+)
+from smtpbench.load.search import End
 from smtpbench.report.conclusion import Conclusion
-from smtpbench.report.text import milliseconds, number, seconds
+from smtpbench.report.text import milliseconds, number, seconds, visible
 
 LEDGER = {
     "accepted": "accepted",
@@ -58,7 +65,7 @@ def sentences(result: QueueResult) -> list[str]:
     if result.interrupted:
         said.append("The run was ended early: what follows is of the part that was made.")
     said += [_rates(result)] if result.accept_rate and result.delivery_rate else []
-    said.append(_sustainable(result))
+    said += search_sentences(result.search) if result.search else [_sustainable(result)]
     if result.drain_s is not None:
         said.append(f"The queue was empty {seconds(result.drain_s)} after the last message was accepted.")
     elif result.ledger.lost:
@@ -88,6 +95,39 @@ def _rates(result: QueueResult) -> str:
         f"In the second half of the load {_estimate(accepted)} messages/s were accepted "
         f"and {_estimate(delivered)} delivered."
     )
+
+
+def trial_line(trial: SustainableTrial) -> str:
+    """A trial of the search in a line of plain text."""
+    delivered = "" if trial.delivered_per_s is None else f"{number(round(trial.delivered_per_s))}/s delivered"
+    line = (
+        f"trial {trial.number:>2}  {trial.step:<8} {number(trial.rate):>8}/s  {trial.verdict:<7}  {delivered}"
+    )
+    return visible(f"{line}  ({trial.why})" if trial.why else line)
+
+
+def search_sentences(found: SustainableSearch) -> list[str]:
+    """What the search for the sustainable rate found, a sentence each."""
+    if found.rate_per_s is None:
+        said = [f"No sustainable rate was found: {found.reason or found.end}."]
+    else:
+        least = "at least " if found.end in (End.AT_LEAST, End.MAXIMUM) else ""
+        sure = "" if found.end is not End.UNFINISHED else ", not confirmed"
+        said = [
+            f"Sustainable: {least}{number(found.rate_per_s)} messages/s "
+            f"(the queue did not grow in {found.held} of {found.tried} trials{sure})."
+        ]
+        said += [f"The search ended: {found.reason}."] if found.reason else []
+    if found.edge_per_s is not None and found.low_per_s is not None and found.high_per_s is not None:
+        said.append(
+            f"As many trials hold as fail at {number(round(found.edge_per_s))}/s "
+            f"({number(round(found.low_per_s))} to {number(round(found.high_per_s))}, {found.confidence:.0%} "
+            f"interval of {len(found.trials)} trials in {seconds(found.duration_s)})."
+        )
+    if found.wrong:
+        counts = ", ".join(f"{number(count)} {word}" for word, count in found.wrong.items())
+        said.append(f"In trials of the search: {counts}.")
+    return said
 
 
 def _sustainable(result: QueueResult) -> str:

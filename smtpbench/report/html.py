@@ -16,7 +16,7 @@ from smtpbench.load.thresholds import measured
 from smtpbench.report import capacity, delivery, digest, retries, text
 from smtpbench.report.breakdown import breakdown, outcome_bar
 from smtpbench.report.capacity_plots import rate_plot, users_plot
-from smtpbench.report.delivery_plots import delivery_plot, depth_plot
+from smtpbench.report.delivery_plots import delivery_plot, depth_plot, sustainable_plot
 from smtpbench.report.model import Result, Run
 from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
 from smtpbench.report.retry_plots import retry_plot
@@ -52,6 +52,7 @@ def _plots(run: Run) -> dict[str, Markup]:
         }  # fmt: skip
     if run.queue and not run.retries:
         drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}
+        drawn["sustainable"] = sustainable_plot(run.queue)
     if run.capacity:
         drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers

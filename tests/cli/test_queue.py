@@ -61,6 +61,18 @@ def test_a_run_on_the_embedded_target(smtpbench: Callable[..., Result], tmp_path
     assert (tmp_path / "run" / "ledger" / "ledger.sqlite").exists()
 
 
+def test_a_search_for_what_is_sustainable(smtpbench: Callable[..., Result], tmp_path: Path) -> None:
+    done = smtpbench(
+        "queue", "--messages", "20", "--users", "2", "--find-sustainable", "--trial-time", "5s",
+        "--max-rate", "2", "--budget", "14s", "--out", tmp_path,
+    )  # fmt: skip
+    written = json.loads((tmp_path / "queue.json").read_text())
+    assert len(written["search"]["trials"]) == 1, done.output
+    assert "the budget of 14 s was used up" in written["sustainable_reason"]
+    assert (tmp_path / "ledger" / "trials" / "001" / "ledger.sqlite").exists()
+    assert "trial  1  grow" in done.output
+
+
 def test_a_folder_of_another_run_is_refused(smtpbench: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "ledger.sqlite").touch()
@@ -89,6 +101,9 @@ def test_a_target_that_says_nothing_of_its_mailboxes(
         (["--hop-rule", 'on = "rcpt", reply = "451"'], "only a hop that we are"),
         (["--follow", "relay"], "no [relay]"),
         (["--settle", "soon"], "is not a duration"),
+        (["--find-sustainable", "--trial-time", "1s"], "--trial-time 1s: expected 5s or more"),
+        (["--find-sustainable", "--budget", "9s"], "one trial takes 20 s"),
+        (["--find-sustainable", "--max-rate", "0"], "expected more than 0"),
     ],
 )
 def test_mistakes_are_one_line(smtpbench: Callable[..., Result], arguments: list[str], words: str) -> None:

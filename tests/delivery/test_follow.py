@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from smtpbench.delivery import follow
 from smtpbench.delivery.fingerprint import make_identifier
 from smtpbench.delivery.follow import Follower
 from smtpbench.delivery.journal import Outcome
-from smtpbench.delivery.sources import MaildirSource, MboxSource, SinkSource, open_source
+from smtpbench.delivery.sources import MaildirSource, MboxSource, Seen, SinkSource, open_source
 from smtpbench.errors import UsageError
 from smtpbench.load.corpus.content import Content
 from smtpbench.load.corpus.plain import plain
@@ -184,3 +185,37 @@ def test_a_source_that_fails_later_is_an_error_too(tmp_path, sending, monkeypatc
         (tmp_path / "mail" / "cur").mkdir()
         with pytest.raises(Exception, match="the disk is gone"):
             follower.drain(settle_s=WAIT, within_s=WAIT)
+
+
+class Slow:
+    """A source whose looks take their time; the message comes with the last of a few."""
+
+    where, exact = "slow", True
+
+    def __init__(self, looks, took):
+        self.looks, self.took, self.content = looks, took, b""
+
+    async def start(self):
+        pass
+
+    async def stop(self):
+        pass
+
+    async def news(self):
+        if not self.content:
+            return []
+        self.looks -= 1
+        time.sleep(self.took)  # noqa: ASYNC251 - the loop is kept busy, that is the point
+        return [] if self.looks else [Seen(self.content, time.time_ns(), SENDER, (ALICE,))]
+
+
+def test_time_in_which_nobody_looked_is_no_silence(tmp_path, sending, monkeypatch):
+    """A machine that is overloaded, or we ourselves, may be the reason that nothing was seen for long."""
+    monkeypatch.setattr(follow, "LOOK_WORTH_S", 0.05)
+    source = Slow(4, 0.4)
+    with Follower(source, tmp_path / "ledger") as follower:
+        source.content = sending.next()
+        done = follower.drain(settle_s=0.5, within_s=WAIT, linger_s=0)
+    assert done.closed
+    assert follower.ledger.balance(closed=True).counts.delivered == 1
+    follower.ledger.close()
