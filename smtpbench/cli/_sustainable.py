@@ -62,7 +62,7 @@ def settings_of(options: SustainableOptions, fields: Mapping[str, Any], *, slow:
     if slow or fields.get("corpus") or fields.get("trace"):
         raise UsageError("--find-sustainable: not with --slow-domain, --corpus or a trace of arrivals")
     settings = Settings(
-        maximum=options.max_rate if options.max_rate is not None else Settings.maximum,
+        maximum=options.max_rate if options.max_rate is not None else Settings().maximum,
         trial_s=parse_duration(options.trial_time), budget_s=parse_duration(options.budget),
     )  # fmt: skip
     if settings.trial_s < SHORTEST_TRIAL_S:
@@ -79,7 +79,7 @@ def search_on(
     first: QueueResult, settings: Settings, fields: Mapping[str, Any], settle_s: float | None,
     run: RunWith, *, quiet: bool,
 ) -> None:  # fmt: skip
-    """Search after the `first` run, and put what was found into it; a line on standard error for each trial."""
+    """Search after the `first` run, and put what was found into it; a line on standard error for a trial."""
     own = {name: value for name, value in fields.items() if name not in _NOT_IN_A_TRIAL}
     patience = Patience(settle_s, TRIAL_DRAIN_S, TRIAL_LINGER_S)
     console = Console(stderr=True, quiet=quiet)

@@ -245,7 +245,7 @@ class HoldingConnection(SinkConnection):
     def _leave(self, last_words: bytes) -> None:
         if self._held or self._sink.undelivered:
             self._send(last_words)
-            self._act()  # now, if there is nothing to be held back: a connection that is dropped without a word
+            self._act()  # at once if nothing is held back: a drop without a word
         else:
             super()._leave(last_words)
 
