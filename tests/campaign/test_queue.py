@@ -164,12 +164,15 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
 
 
 def test_one_line_for_all_is_held_up_by_a_slow_domain(tmp_path: Path) -> None:
-    """The negative control: a queue that carries one message after the other."""
+    """The negative control: a queue that carries one message after the other.
+
+    A message a session: a session carries mail for one domain, and a few long ones may all have the same.
+    """
     domains = ["slow.relay.example", "fast.relay.example"]
     with serving("queue-is-one-line") as target:
         result = run_queue(
-            target, {"rate": 10, "run_time": 6.0}, tmp_path / "ledger", domains=domains,
-            slow=Slow(domains[0], 0.5, 4.0), patience=Patience(10.0, WAIT),
+            target, {"rate": 10, "run_time": 8.0, "messages_per_session": 1}, tmp_path / "ledger",
+            domains=domains, slow=Slow(domains[0], 0.5, 4.0), patience=Patience(10.0, WAIT),
         )  # fmt: skip
     assert result.ledger.wrong == {}
     assert result.head_of_line is not None
