@@ -228,6 +228,18 @@ class Queue(_Strict):
     retry_factor: Annotated[float, Field(ge=1, le=1_000_000)] | None = None
 
 
+class Crash(_Strict):
+    """How the target is killed and started again, by commands that `/bin/sh -c` runs on this machine.
+
+    `kill` has to take all its processes at once, as SIGKILL does, and to end. `start` may end when the target
+    runs, or be the server itself. It has to greet again `within_s` seconds later.
+    """
+
+    kill: Annotated[str, Field(min_length=1, max_length=4096)]
+    start: Annotated[str, Field(min_length=1, max_length=4096)]
+    within_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+
 class Timeouts(_Strict):
     """Waits in seconds. ``quiet`` is how long a silence must last to count as one, ``idle`` how long a client
     is silent in `--slow` cases where a server must bear it (RFC 5321 §4.5.3.2.7 asks for five minutes)."""
@@ -250,6 +262,7 @@ class Target(_Strict):
     observe: Observe | None = None
     relay: Relay | None = None
     queue: Queue = Queue()
+    crash: Crash | None = None
     timeouts: Timeouts = Timeouts()
     client_name: str = "client.example.org"
 
@@ -302,6 +315,7 @@ _SECTIONS: dict[str, type[_Strict]] = {
     "observe": Observe,
     "relay": Relay,
     "queue": Queue,
+    "crash": Crash,
     "timeouts": Timeouts,
 }
 

@@ -40,6 +40,10 @@ RelayOpt = Annotated[
         metavar="DOMAIN=HOST:PORT", help="Send mail for this domain, and those below it, on to there."
     ),
 ]
+SpoolOpt = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Keep what is to be sent on here, so that a crash loses none."),
+]
 RELAY_RETRY_S = 1.0  # nobody waits half an hour in a test
 FaultOpt = Annotated[list[str], typer.Option(metavar="NAME", help="Misbehave in this one way; repeatable.")]
 LimitOpt = Annotated[
@@ -62,6 +66,7 @@ def serve(
     role: RoleOpt = Role.MX,
     maildir: MaildirOpt = None,
     relay: RelayOpt = None,
+    spool: SpoolOpt = None,
     fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     limit: LimitOpt = [],  # noqa: B006
     list_faults: ListFaultsOpt = False,
@@ -88,6 +93,7 @@ def serve(
         tls=tls,
         certificate=certificate,
         relays=_relays(relay),
+        spool=_made(spool, "--spool") if spool is not None else None,
         relay_retry=RELAY_RETRY_S,
     )
     receiver = limited(parse_limits(limit), with_faults(fault)) if limit else None
@@ -142,11 +148,15 @@ def _users(username: str | None, password_env: str | None) -> dict[str, str]:
 def _store(maildir: Path | None) -> Store:
     if maildir is None:
         return NullStore()
+    return MaildirStore(_made(maildir, "--maildir"))
+
+
+def _made(folder: Path, option: str) -> Path:
     try:
-        maildir.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--maildir {maildir}: {error.strerror}") from None
-    return MaildirStore(maildir)
+        raise UsageError(f"{option} {folder}: {error.strerror}") from None
+    return folder
 
 
 def _target_lines(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from string import Template
 from typing import Any
 
+from smtpbench.lab.machine import Running
 from smtpbench.lab.private_root import RootedServer, rooted
 from smtpbench.lab.workspace import DOMAIN, HOST, MAILBOXES, MAILDIR, SERVER_NAME, USERNAME, Workspace
 from smtpbench.target import Observe, Role, Target
@@ -93,6 +94,6 @@ def mailbox(place: Workspace, scheme: str, port: int) -> Observe:
     return Observe(url=url, password_file=place.password_file)
 
 
-def dovecot() -> AbstractContextManager[Target]:
+def dovecot() -> AbstractContextManager[Running]:
     """Dovecot: lmtp, observed over IMAP."""
     return rooted(Dovecot())

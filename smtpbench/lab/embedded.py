@@ -12,8 +12,8 @@ import hmac
 import logging
 import secrets
 import ssl
-import sys
 import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from smtpbench.lab.serving import announce, leave, told_to_stop
+from smtpbench.lab.serving import announce, arguments, leave, told_to_stop
 from smtpbench.lab.workspace import (
     DOMAIN,
     HOST,
@@ -142,8 +142,8 @@ def _settings(context: ssl.SSLContext, login: Login) -> dict[Role, dict[str, Any
     }
 
 
-async def serve(place: Workspace) -> None:
-    """Listen until told to stop."""
+async def serve(place: Workspace, ports: Mapping[str, int]) -> None:
+    """Listen until told to stop, on `ports` by role or on free ones."""
     loop = asyncio.get_running_loop()
     context = server_context(place)
     login = Login(place.password_file.read_text(encoding="ascii").strip())
@@ -153,19 +153,22 @@ async def serve(place: Workspace) -> None:
         implicit = context if role is Role.SUBMISSIONS else None
         handler = Mailboxes(store, submission=role is not Role.MX)
         factory = partial(SMTP, handler, loop=loop, **settings)
-        servers[role] = await loop.create_server(factory, HOST, 0, ssl=implicit, backlog=BACKLOG)
+        servers[role] = await loop.create_server(
+            factory, HOST, ports.get(role.value, 0), ssl=implicit, backlog=BACKLOG
+        )
     announce({role.value: server.sockets[0].getsockname()[1] for role, server in servers.items()})
     await told_to_stop()
 
 
 def main() -> None:
     """Serve from the folder that the command line names."""
-    place = Workspace(Path(sys.argv[1]))
+    told = arguments("folder")
+    place = Workspace(Path(told.folder))
     # aiosmtpd warns of AUTH without STARTTLS at every connection to the endpoint that has TLS from the start
     warnings.simplefilter("ignore")
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     try:
-        asyncio.run(serve(place))
+        asyncio.run(serve(place, told.ports))
     finally:
         leave(place.folder)
 

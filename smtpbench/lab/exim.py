@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from string import Template
 from typing import Any
 
+from smtpbench.lab.machine import Running
 from smtpbench.lab.private_root import RootedServer, rooted
 from smtpbench.lab.workspace import (
     DOMAIN,
@@ -166,6 +167,6 @@ class Exim(RootedServer):
         return place.target(f"Exim {ready['version']}", dict(ports), retry_s=2 * RETRY_S)
 
 
-def exim() -> AbstractContextManager[Target]:
+def exim() -> AbstractContextManager[Running]:
     """Exim: mx, submission, submissions."""
     return rooted(Exim())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from smtpbench.errors import UsageError
 from smtpbench.lab import state
+from smtpbench.lab.machine import CommandMachine, Running
 from smtpbench.lab.options import TargetOptions, apply_options
 from smtpbench.lab.preflight import preflight
 from smtpbench.lab.recipes import recipe
@@ -39,6 +40,34 @@ def open_target(
     require_authorized(target, frozenset(options.authorized))
     check(target)
     yield target
+
+
+@contextmanager
+def open_running(
+    spec: str,
+    options: TargetOptions = TargetOptions(),  # noqa: B008 - frozen
+    *,
+    check: Callable[[Target], None] = preflight,
+) -> Iterator[Running]:
+    """The same, of a target that we can kill and start again.
+
+    A lab server is one of its own: one that is up already is somebody's, and is left alone. Another target
+    needs the commands of `[crash]` in its file. Raises UsageError where it has none.
+    """
+    if spec == EMBEDDED or spec.startswith(_LAB):
+        wanted = recipe("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB))
+        with wanted.run() as running:
+            yield Running(apply_options(running.target, options), running.machine)
+        return
+    target = apply_options(_described(spec), options)
+    if target.crash is None:
+        raise UsageError(
+            f"{spec}: how is it killed and started? expected [crash] with kill and start in a target file"
+        )
+    require_authorized(target, frozenset(options.authorized))
+    check(target)
+    with closing(CommandMachine(target, target.crash)) as machine:
+        yield Running(target, machine)
 
 
 def _described(spec: str) -> Target:

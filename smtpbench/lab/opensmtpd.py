@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from string import Template
 from typing import Any
 
+from smtpbench.lab.machine import Running
 from smtpbench.lab.private_root import RootedServer, rooted
 from smtpbench.lab.workspace import (
     DOMAIN,
@@ -71,6 +72,6 @@ class OpenSmtpd(RootedServer):
         return place.target(f"OpenSMTPD {ready['version']}", dict(ports))
 
 
-def opensmtpd() -> AbstractContextManager[Target]:
+def opensmtpd() -> AbstractContextManager[Running]:
     """OpenSMTPD: mx."""
     return rooted(OpenSmtpd())

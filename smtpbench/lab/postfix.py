@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from string import Template
 from typing import Any
 
+from smtpbench.lab.machine import Running
 from smtpbench.lab.private_root import RootedServer, rooted
 from smtpbench.lab.workspace import (
     BOUNCER,
@@ -185,11 +186,11 @@ class ScaledPostfix(Postfix):
         return target.model_copy(update={"relay": relay, "queue": Queue(retry_factor=FACTOR)})
 
 
-def postfix() -> AbstractContextManager[Target]:
+def postfix() -> AbstractContextManager[Running]:
     """Postfix: mx; submission and submissions too, unless an installed Postfix is without saslpasswd2."""
     return rooted(Postfix())
 
 
-def postfix_scaled() -> AbstractContextManager[Target]:
+def postfix_scaled() -> AbstractContextManager[Running]:
     """Postfix with its own schedule of retries, `FACTOR` times as fast."""
     return rooted(ScaledPostfix())

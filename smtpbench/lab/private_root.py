@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpbench.errors import Inconclusive, UsageError
+from smtpbench.lab.machine import Running, await_end, in_same_namespace, tail
 from smtpbench.lab.process import Child
 from smtpbench.lab.workspace import HOST, Workspace, free_ports, workspace
 from smtpbench.target import Target
@@ -25,6 +26,7 @@ from smtpbench.target import Target
 SCRIPT = Path(__file__).with_name("private_root.sh")
 INSTALL_WAIT = 240.0  # seconds, downloads included
 GREET_WAIT = 20.0
+ORDER_WAIT = 30.0  # to kill or start what is inside
 POLL = 0.05
 LOG_SHOWN = 200  # characters of a log line that go into an error
 TOOLS = ("unshare", "mount", "chroot")
@@ -59,8 +61,47 @@ class RootedServer(ABC):
         return SCRIPT.with_name(f"{self.name}.sh")
 
 
+class RootedMachine:
+    """The processes in a private root, all but the first, which holds the root and its queue together."""
+
+    def __init__(self, child: Child, log: Path) -> None:
+        self._child, self._log = child, log
+
+    def kill(self) -> None:
+        """One system call of the first process kills all others. Raises Inconclusive."""
+        self._child.order("kill", ORDER_WAIT)
+        await_end(self.pids(), ORDER_WAIT)  # at most those that are not dead yet: nobody is left who forks
+
+    def start(self) -> None:
+        """As the first time. Raises Inconclusive."""
+        self._child.order("start", ORDER_WAIT)
+
+    def pids(self) -> list[int]:
+        """All but the first."""
+        first = self._first()
+        return in_same_namespace(first) if first else []
+
+    def _first(self) -> int | None:
+        """The process that `unshare` has started: a grandchild of ours."""
+        children = _children(self._child.pid)
+        grandchildren = _children(children[0]) if children else []
+        return grandchildren[0] if grandchildren else None
+
+    def log_tail(self) -> str:
+        """The end of the server's log."""
+        return tail(self._log)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return []
+    return [int(word) for word in words]
+
+
 @contextmanager
-def rooted(server: RootedServer) -> Iterator[Target]:
+def rooted(server: RootedServer) -> Iterator[Running]:
     """`server`, up in a private root. Raises UsageError where it cannot run at all, Inconclusive if it does
     not start.
     """
@@ -81,7 +122,7 @@ def _check_host(server: RootedServer) -> None:
         raise UsageError(f"{name} needs {title} installed, or apt-get to install it in its private root")
 
 
-def _started(server: RootedServer, stack: ExitStack) -> Target:
+def _started(server: RootedServer, stack: ExitStack) -> Running:
     """Start until it greets; what has to be undone is left on `stack`."""
     for last in (False, False, True):
         with ExitStack() as attempt:
@@ -99,7 +140,8 @@ def _started(server: RootedServer, stack: ExitStack) -> Target:
                     raise Inconclusive(f"lab:{server.name}: {error}{_log_end(server, place)}") from None
                 continue  # another process may have taken a port before the server had it
             stack.push(attempt.pop_all())
-            return server.target(place, ports, child.ready)
+            machine = RootedMachine(child, place.folder / server.log)
+            return Running(server.target(place, ports, child.ready), machine)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

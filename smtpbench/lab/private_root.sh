@@ -2,8 +2,9 @@
 # A server in a private root. Usage: private_root.sh FOLDER CACHE RECIPE, as root.
 #
 # Started by `lab/private_root.py`, which has put the server's configuration, server.pem, password and
-# mail/ into FOLDER. Says one line of JSON when the server has been started, stops on a line or the end of
-# standard input, and leaves nothing behind, whoever is killed: all of it is in a mount namespace and a
+# mail/ into FOLDER. Says one line of JSON when the server has been started, and one after each line that is
+# `kill` (all its processes have been sent SIGKILL, at once) or `start` (it has been started again). Stops on
+# any other line or the end of standard input, and leaves nothing behind, whoever is killed: all of it is in a mount namespace and a
 # process namespace whose first process is the script below.
 #
 # RECIPE is a shell file about one server. It sets `programs` (which are in PATH where the server is
@@ -73,6 +74,19 @@ fi
 configure
 start
 about >&3
+while read -r order; do
+    case $order in
+        kill)
+            kill -s KILL -- -1 || true  # everybody in this namespace but its first process, which we are
+            echo '{"killed": true}' >&3
+            ;;
+        start)
+            wait || true  # for those that were killed
+            start 3>&-
+            echo '{"started": true}' >&3
+            ;;
+        *) break ;;
+    esac
+done
 exec 3>&-
-read -r _ || true
-finish
+finish || true

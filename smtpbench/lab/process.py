@@ -56,6 +56,22 @@ class Child:
         """Its process id, which is that of its process group too."""
         return self._process.pid
 
+    def order(self, word: str, within: float) -> dict[str, Any]:
+        """Say `word`, and wait for the line that answers it. Raises Inconclusive, with the log's end."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(word.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise Inconclusive(f"{self._name}: cannot be told to {word}: {error.strerror}") from None
+        return self._await_ready(time.monotonic() + within)
+
+    def kill(self) -> None:
+        """SIGKILL its process group, and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(KILL_WAIT)
+
     def _await_ready(self, deadline: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from smtpbench.lab.serving import announce, leave, told_to_stop
+from smtpbench.lab.serving import announce, arguments, leave, told_to_stop
 from smtpbench.lab.workspace import (
     DOMAIN,
     HOST,
@@ -34,8 +34,10 @@ class OneMaildir(MaildirStore):
         return super()._deliver_one(Copy(MAILDIR, copy.sender, copy.recipients, copy.content))
 
 
-async def serve(place: Workspace, relay_port: int) -> None:
-    """Listen on one port for each role until told to stop."""
+async def serve(
+    place: Workspace, relay_port: int, given: Mapping[str, int], faults: Sequence[str] = ()
+) -> None:
+    """Listen on one port for each role (that of `given`, or a free one) until told to stop."""
     store = OneMaildir(place.mail)
     users = {USERNAME: place.password_file.read_text(encoding="ascii").strip()}
     async with AsyncExitStack() as stack:
@@ -43,6 +45,7 @@ async def serve(place: Workspace, relay_port: int) -> None:
         for role in Role:
             config = ServerConfig(
                 host=HOST,
+                port=given.get(role.value, 0),
                 role=role,
                 name=SERVER_NAME,
                 domains=(DOMAIN,),
@@ -51,11 +54,12 @@ async def serve(place: Workspace, relay_port: int) -> None:
                 tls=server_context(place),
                 certificate=place.certificate,
                 relays={} if role is Role.LMTP else {RELAY_DOMAIN: (HOST, relay_port)},
+                spool=None if role is Role.LMTP else place.folder / "spool" / role.value,
                 relay_retry=RETRY_S,
                 relay_ca=place.ca,
                 relay_name=HOST,
             )
-            server = await stack.enter_async_context(Server(config, store=store))
+            server = await stack.enter_async_context(Server(config, store=store, faults=tuple(faults)))
             ports[role.value] = server.port
         announce(ports)
         await told_to_stop()
@@ -63,9 +67,10 @@ async def serve(place: Workspace, relay_port: int) -> None:
 
 def main() -> None:
     """Serve from the folder that the command line names; mail is sent on to the port after it."""
-    place = Workspace(Path(sys.argv[1]))
+    told = arguments("folder", "relay_port")
+    place = Workspace(Path(told.folder))
     try:
-        asyncio.run(serve(place, int(sys.argv[2])))
+        asyncio.run(serve(place, int(told.relay_port), told.ports, told.fault))
     finally:
         leave(place.folder)
 

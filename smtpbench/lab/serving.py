@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
+
+
+def arguments(*positional: str) -> argparse.Namespace:
+    """The command line of such a server: what is named, and what it is told where it is started again."""
+    parser = argparse.ArgumentParser()
+    for name in positional:
+        parser.add_argument(name)
+    parser.add_argument("--ports", type=json.loads, default={})
+    parser.add_argument("--fault", action="append", default=[])
+    return parser.parse_args()
 
 
 def announce(ports: dict[str, int], **more: str) -> None:

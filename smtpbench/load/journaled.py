@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from smtpbench.delivery.arrival import read_arrival
 from smtpbench.delivery.fingerprint import make_identifier
+from smtpbench.delivery.gauge import Gauge
 from smtpbench.delivery.journal import Content, Journal, Outcome
 from smtpbench.errors import SmtpbenchError
 from smtpbench.load.flow import Flow
@@ -36,6 +37,7 @@ class Book:
         self.identifiers = identifiers
         self.journal = Journal(folder, identifiers.run)
         self.note = self.journal.note
+        self.gauge = Gauge(folder, identifiers.run)
         self.failure: SmtpbenchError | None = None  # why it can be written no more
         self.on_failure: Callable[[], None] = lambda: None
         self._sessions = 0
@@ -67,6 +69,7 @@ class Book:
     def close(self) -> None:
         """Nothing more is written."""
         self.journal.close()
+        self.gauge.close()
 
 
 def _address(line: bytes) -> str:
@@ -92,6 +95,20 @@ class _Journaled(Flow):
         self._untaken: list[int] = []  # positions of the recipients that were refused
         self._named: tuple[bytes, ...] = ()  # the recipients of the last message …
         self._envelope = 0  # … and their number
+        self._gauged = False  # this session is counted among those that are open
+
+    def run(self, resting: Callable[[Flow], None]) -> None:
+        """As ever, and counted."""
+        self._gauged = True
+        self.book.gauge.change(1, 0)
+        super().run(resting)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As ever, and counted no more."""
+        super().connection_lost(exc)
+        if self._gauged:
+            self._gauged = False
+            self.book.gauge.change(-1, 0)
 
     # --- the content goes out ---
 
@@ -99,6 +116,7 @@ class _Journaled(Flow):
         super()._send_content()
         ids = self.book.identifiers
         self._number, self._content = ids.number, ids.content
+        self.book.gauge.change(0, 1)
 
     def _bdat_group(self, message: Transaction, content: Callable[[bytes], bytes]) -> bytes:
         octets = super()._bdat_group(message, content)
@@ -111,6 +129,7 @@ class _Journaled(Flow):
         if self._on == self._on_bdat:
             ids, together = self.book.identifiers, self.pipelining and not self._script.lmtp
             self._number, self._content = self._led if together else (ids.number, ids.content)
+            self.book.gauge.change(0, 1)
 
     # --- what is answered ---
 
@@ -140,6 +159,7 @@ class _Journaled(Flow):
             rcpts = tuple(line for at, line in enumerate(rcpts) if at not in self._untaken)
             self._untaken.clear()
         number, self._number = self._number, 0
+        self.book.gauge.change(0, -1)
         self._ordinal = ordinal = self._ordinal + 1
         try:
             if rcpts is not self._named:

@@ -45,6 +45,7 @@ def run_load(
     abort: AbortRule | None = None,
     ledger: Path | None = None,
     calibrate: bool | None = None,
+    until: Callable[[], bool] | None = None,
 ) -> LoadResult:
     """Load `target` and return what was measured; KeyboardInterrupt ends the run early and keeps the results.
 
@@ -56,7 +57,8 @@ def run_load(
     A threshold of `abort` that stays broken ends the run early. `web_port` serves Locust's page on
     loopback meanwhile. `ledger` is a folder for journals of what was acknowledged (see delivery/ledger.py),
     of processes on this machine. `calibrate` the generator first, or not; None does so before runs that last
-    (see calibration.py); a Locust file and workers elsewhere are not calibrated. Raises SmtpbenchError:
+    (see calibration.py); a Locust file and workers elsewhere are not calibrated. Once `until` is true, which
+    is asked with each progress, the run ends as if its time were over. Raises SmtpbenchError:
     UsageError for a workload or scenario that makes no sense, SessionError if the target lets nobody in.
     """
     given = (
@@ -75,7 +77,7 @@ def run_load(
         metrics=metrics, ledger=ledger,
     )  # fmt: skip
     ceiling = None if scenario or await_workers else _calibrated(target, make_workload(**given), calibrate)
-    said = _conduct(order, progress, notice)
+    said = _conduct(order, progress, notice, until)
     result = LoadResult.model_validate(said["result"])
     if isinstance(ceiling, str):
         result.generator.warnings.append(f"the generator was not calibrated: {ceiling}")
@@ -108,9 +110,10 @@ def run_worker(
     _conduct(order, None, notice)
 
 
-def _conduct(order: Order, progress: Progress | None, notice: Notice | None) -> dict[str, Any]:
+def _conduct(
+    order: Order, progress: Progress | None, notice: Notice | None, until: Callable[[], bool] | None = None
+) -> dict[str, Any]:
     """What the conductor said last. A first interrupt ends the run, a second kills it."""
-    heard = {"progress": progress or _ignore, "notice": notice or _ignore}
     command = [sys.executable, "-m", "smtpbench.load.conductor"]
     with (
         tempfile.TemporaryFile() as log,
@@ -118,8 +121,15 @@ def _conduct(order: Order, progress: Progress | None, notice: Notice | None) -> 
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         ) as process,
     ):
+
+        def told(figures: Mapping[str, Any]) -> None:
+            if progress is not None:
+                progress(figures)
+            if until is not None and until():
+                _end_order(process)
+
         try:
-            said = _order_and_listen(process, order, heard)
+            said = _order_and_listen(process, order, {"progress": told, "notice": notice or _ignore})
         finally:
             _end_order(process)
             _leave(process)

@@ -70,6 +70,9 @@ class ServerConfig:
     host and port;
     `relay_ca` and `relay_name` are who signs its certificate and the name in it, for REQUIRETLS.
 
+    `spool` is a folder where mail that is to be sent on is kept until it is settled (see spool.py); without
+    one it is in memory.
+
     `max_transactions` is announced with LIMITS and kept. `max_hold` is the longest that FUTURERELEASE offers;
     held messages are in memory and end with the server, so it is not offered by default. `owners_since` says
     since when a mailbox has had its owner (RFC 7293); `null_mx` names domains that take no mail (RFC 7505),
@@ -103,6 +106,7 @@ class ServerConfig:
     takes_no_mail: bool = False
     no_mail_code: Literal[554, 521] = 554
     relays: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    spool: Path | None = None
     relay_retry: float = 1_800.0  # §4.5.4.1: at least 30 minutes
     relay_attempts: int = 240  # … for 5 days
     relay_timeout: float = 300.0  # §4.5.3.2

@@ -1,8 +1,8 @@
-"""The outbound half of the reference server: a queue in memory, attempts, retries, reports.
+"""The outbound half of the reference server: a queue, attempts, retries, reports.
 
 Each accepted `Outbound` is carried by a task of its own: one attempt at once, then one every
 `relay_retry` seconds for the recipients that were put off, until nobody is left or `relay_attempts` are
-used up. The queue is as safe as this process is: it is for testing, not for anybody's mail.
+used up. The queue is in memory, and with `config.spool` on disk too, before anything is acknowledged.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from smtpbench.errors import SessionError
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.outbound import Courier, Encrypt, Farewell, Outbound, Steps
 from smtpbench.server.reports import Action, Original, Outcome, is_due, is_returnable, report
+from smtpbench.server.spool import Spool
 from smtpbench.server.store import RELAYED, Copy, Store
 from smtpbench.server.trace import return_path
 from smtpbench.session import Session
@@ -31,19 +33,38 @@ class Relay:
         self.courier = courier
         self.tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self.spool = None if config.spool is None else self.open_spool(config.spool)
+
+    def open_spool(self, folder: Path) -> Spool:
+        """Where messages are kept until they are settled."""
+        return Spool(folder)
+
+    def resume(self) -> None:
+        """Go on with what a process before this one has accepted."""
+        for name, message in self.spool.load() if self.spool else ():
+            self._begin(message, name)
 
     def accept(self, message: Outbound) -> bool:
-        """Take responsibility for `message`. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._begin, message)
+        """Take responsibility for `message`. May be called from any thread; blocks if there is a spool."""
+        try:
+            name = self.spool.keep(message) if self.spool else ""
+        except OSError:
+            return False
+        self._loop.call_soon_threadsafe(self._begin, message, name)
         return True
 
-    def _begin(self, message: Outbound) -> None:
-        task = self._loop.create_task(self.carry(message))
+    def _begin(self, message: Outbound, name: str) -> None:
+        task = self._loop.create_task(self._settle(message, name))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def _settle(self, message: Outbound, name: str) -> None:
+        await self.carry(message)
+        if self.spool:
+            self.spool.forget(name)
+
     async def stop(self) -> None:
-        """Give up what is in the queue."""
+        """End all attempts. What is in memory alone is given up."""
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -58,11 +58,18 @@ class Server:
         assert self._port is not None
         return self._port
 
+    @property
+    def blocking(self) -> bool:
+        """Whether `deliver` is to be called from a thread."""
+        return self.store.blocking or self.config.spool is not None
+
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
         if self.config.relays:
             self.relay = self._relay(self.config, self.store, self._courier)
         await self.listen(self.config.port)
+        if self.relay is not None:
+            self.relay.resume()
 
     async def listen(self, port: int) -> None:
         """Take connections on `port`. Raises UsageError where it cannot be bound."""
@@ -127,7 +134,7 @@ class Server:
 
     async def _release(self, action: Deliver) -> None:
         await asyncio.sleep(action.hold)
-        if self.store.blocking:
+        if self.blocking:
             await asyncio.to_thread(self.deliver, action.copies)
         else:
             self.deliver(action.copies)
@@ -230,13 +237,13 @@ class Connection(asyncio.Protocol):
 
     def _act(self) -> None:
         """Carry out what the receiver waits for, until it waits for input or for a task of ours."""
-        receiver, store = self._receiver, self._server.store
+        receiver = self._receiver
         if self._busy:
             return
         while receiver is not None and isinstance(receiver.action, Deliver):
             if receiver.action.hold:
                 outcome = self._server.hold(receiver.action)
-            elif not store.blocking:
+            elif not self._server.blocking:
                 outcome = self._server.deliver(receiver.action.copies)
             else:
                 break

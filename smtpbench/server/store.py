@@ -94,7 +94,7 @@ class MaildirStore:
                     os.fsync(file.fileno())
             temporary.rename(maildir / "new" / unique)
             if self._sync:
-                _fsync_folder(maildir / "new")
+                fsync_folder(maildir / "new")
         except OSError:
             with suppress(OSError):
                 temporary.unlink()
@@ -102,7 +102,8 @@ class MaildirStore:
         return True
 
 
-def _fsync_folder(path: Path) -> None:
+def fsync_folder(path: Path) -> None:
+    """Its entries are on disk when this returns."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
