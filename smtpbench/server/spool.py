@@ -2,8 +2,7 @@
 
 A file is written beside its place, fsynced and moved there, and the folder is fsynced, all before the 250:
 what was accepted outlives the process, and a loss of power. It is removed when the message is settled for
-every recipient, so one that was settled just before a crash is sent once more (RFC 5321 §6.1 asks for no loss, and
-no queue can promise that there is no duplicate).
+every recipient, so one that was settled just before a crash is sent once more.
 """
 
 from __future__ import annotations

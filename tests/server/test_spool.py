@@ -34,7 +34,7 @@ def test_what_was_not_finished_is_removed(tmp_path: Path) -> None:
 
 def test_file_and_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
     name = Spool(tmp_path).keep(MESSAGE)
     assert synced == [f"{tmp_path}/{name}.tmp", str(tmp_path)]
     Spool(tmp_path, sync=False).keep(MESSAGE)
