@@ -111,7 +111,8 @@ def test_a_server_and_its_folder_go_when_its_parent_is_killed() -> None:
         "    def __init__(self, *a, **k):\n"
         "        super().__init__(*a, **k); started.append(self.pid)\n"
         "recipes.Child = Known\n"
-        "with aiosmtpd() as target:\n"
+        "with aiosmtpd() as running:\n"
+        "    target = running.target\n"
         "    print(started[0], target.tls.ca.parent, flush=True)\n"
         "    sys.stdin.read()\n"
     )

@@ -141,7 +141,8 @@ async def test_a_dovecot_mailbox_is_the_same_over_each_protocol(monkeypatch: pyt
     monkeypatch.setattr(
         Dovecot, "configure", lambda self, place, given: (ports.update(given), configure(self, place, given))
     )
-    with dovecot() as target:
+    with dovecot() as running:
+        target = running.target
         assert target.observe is not None
         for scheme in ("imap", "imaps", "pop3", "pop3s"):
             url = target.observe.url.replace("imap", scheme, 1).replace(
