@@ -251,6 +251,26 @@ class Timeouts(_Strict):
     idle: Annotated[float, Field(gt=0, le=600)] = 295.0
 
 
+class Disturb(_Strict):
+    """Two commands that `/bin/sh -c` runs on this machine: `strike` brings a shortage upon the target,
+    `recover` ends it. Each has to end within half a minute.
+    """
+
+    strike: Annotated[str, Field(min_length=1, max_length=4096)]
+    recover: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Shortage(_Strict):
+    """How the target runs short of what no client can take from it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
+
+    disk_full: Annotated[Disturb | None, Field(alias="disk-full")] = None
+    descriptors: Disturb | None = None
+
+
 class Target(_Strict):
     """The server under test. Built by `load_toml`, `from_url` or a lab recipe."""
 
@@ -264,6 +284,7 @@ class Target(_Strict):
     queue: Queue = Queue()
     crash: Crash | None = None
     timeouts: Timeouts = Timeouts()
+    shortage: Shortage | None = None
     client_name: str = "client.example.org"
 
     @property
@@ -317,6 +338,7 @@ _SECTIONS: dict[str, type[_Strict]] = {
     "queue": Queue,
     "crash": Crash,
     "timeouts": Timeouts,
+    "shortage": Shortage,
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from smtpbench.lab.shortage import shortages
 from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Relay, Role, Target, Tls
 
 HOST = "127.0.0.1"
@@ -115,6 +116,7 @@ class Workspace:
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),
             relay=self._relay(ports[RELAY], retry_s) if RELAY in ports else None,
+            shortage=shortages(next(iter(endpoints.values())).port, self.folder),
         )
 
     def _relay(self, port: int, retry_s: float | None) -> Relay:
