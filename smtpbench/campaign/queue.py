@@ -155,7 +155,7 @@ def run_queue(
         def shown(figures: Mapping[str, Any]) -> None:
             nonlocal before
             follower.check()
-            now = _queued(follower, figures["accepted"])
+            now = queued(follower, figures["accepted"])
             show({**figures, **now, "arrived_last_s": now["arrived"] - before})
             before = now["arrived"]
 
@@ -167,7 +167,7 @@ def run_queue(
         settle_s = patience.settle(target)
         drain = follower.drain(
             settle_s=settle_s, within_s=patience.within_s, linger_s=patience.linger(target),
-            progress=lambda: show(_queued(follower, follower.accepted)),
+            progress=lambda: show(queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
     result = _result(load, follower.ledger, source, drain, settle_s, busy, slow, script)
@@ -182,7 +182,8 @@ def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
     ledger.set_fact("exact_times", source.exact)
 
 
-def _queued(follower: Follower, accepted: int) -> dict[str, Any]:
+def queued(follower: Follower, accepted: int) -> dict[str, Any]:
+    """What progress says of the messages on their way."""
     arrived = follower.arrived
     return {"accepted": accepted, "arrived": arrived, "depth": max(accepted - arrived, 0)}
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "conform": "Check the target's behaviour against the RFCs, requirement by requirement.",
     "load": "Load the target with many concurrent sessions and measure it.",
     "queue": "Load the target and follow every message: lost, duplicated, corrupted, how long it took.",
+    "crash": "Strike the target under load (full disk, descriptors, slow sessions, a flood): what is lost?",
     "smuggling": "What looks like the end of data: in at a server, out of it, in at the next.",
     "certify": "Conformance, then load, in one folder with one verdict.",
     "compare": "Compare two runs of the same kind: what is worse, and not by chance.",

@@ -161,7 +161,7 @@ def queue(
     settings = settings_of(sustainable, fields, slow=slow_domain is not None)
     slow = _slow(slow_domain, parse_duration(slow_delay), domain, fields.get("run_time"))
     with (
-        _folder(outputs.out) as folder,
+        ledger_folder(outputs.out) as folder,
         open_target(target, options) as opened,
         queue_progress(quiet=outputs.quiet) as show,
         interruptible(),
@@ -218,7 +218,7 @@ def _slow(name: str | None, delay_s: float, domains: list[str], run_time: float 
 
 
 @contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
+def ledger_folder(out: Path | None) -> Iterator[Path]:
     """Where the ledger goes: into the run folder, or away when the run is over."""
     if out is not None:
         yield out / LEDGER

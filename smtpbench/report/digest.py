@@ -16,6 +16,7 @@ from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.delivery import conclude_delivery
 from smtpbench.report.model import Run
+from smtpbench.report.overload import conclude_overload
 from smtpbench.report.retries import conclude_retries
 from smtpbench.report.text import milliseconds, number, seconds
 
@@ -151,7 +152,8 @@ def conclusions(run: Run) -> list[Conclusion]:
     else:
         found += [conclude_delivery(run.queue)] if run.queue else []
         found += [conclude_load(run.load)] if run.load else []
-    return found + ([conclude_capacity(run.capacity)] if run.capacity else [])
+    found += [conclude_capacity(run.capacity)] if run.capacity else []
+    return found + ([conclude_overload(run.overload)] if run.overload else [])
 
 
 def limits(result: LoadResult | CapacityResult) -> list[str]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest, retries, text
+from smtpbench.report import capacity, delivery, digest, overload, retries, text
 from smtpbench.report.breakdown import breakdown, outcome_bar
 from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.delivery_plots import delivery_plot, depth_plot, sustainable_plot
@@ -86,6 +86,7 @@ def html_environment() -> Environment:
         "breakdown": breakdown,
         "capacity": capacity,
         "delivery": delivery,
+        "overload": overload,
         "digest": digest,
         "outcome_bar": outcome_bar,
         "measured": measured,

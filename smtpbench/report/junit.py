@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from smtpbench.campaign.fault_result import OverloadResult
 from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
@@ -35,6 +36,8 @@ def render_junit(result: Result | Run, *, strict: bool = False) -> str:
         _load(root, run.load)
     if run.capacity:
         _capacity(root, run.capacity)
+    if run.overload:
+        _overload(root, run.overload, strict=strict)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -142,6 +145,28 @@ def _retries(root: ElementTree.Element, result: QueueResult, *, strict: bool) ->
             ElementTree.SubElement(case, "failure", message=visible(why(one)), type=one.verdict.value)
         elif one.verdict is Verdict.UNTESTED:
             ElementTree.SubElement(case, "skipped", message=visible(one.reason or "no reason given"))
+    _count(suite)
+
+
+def _overload(root: ElementTree.Element, result: OverloadResult, *, strict: bool) -> None:
+    """A test case for each check of each fault."""
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.overload")
+    suite.set("timestamp", visible(result.started))
+    suite.set("time", f"{result.duration_s:.3f}")
+    failures = {Verdict.FAIL, Verdict.NON_STRICT} if strict else {Verdict.FAIL}
+    for fault in result.faults:
+        group = f"overload.{visible(fault.fault)}"
+        if fault.untested:
+            case = ElementTree.SubElement(suite, "testcase", classname=group, name="struck", time="0.000")
+            ElementTree.SubElement(case, "skipped", message=visible(fault.untested))
+        for check in fault.checks:
+            case = ElementTree.SubElement(suite, "testcase", classname=group, name=check.id, time="0.000")
+            _properties(case, {"verdict": check.verdict.value})
+            message = visible(f"{check.level}: {check.observed}")
+            if check.verdict in failures:
+                ElementTree.SubElement(case, "failure", message=message, type=check.verdict.value)
+            elif check.verdict is Verdict.UNTESTED:
+                ElementTree.SubElement(case, "skipped", message=visible(check.reason or ""))
     _count(suite)
 
 

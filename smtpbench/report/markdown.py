@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from smtpbench.conformance.result import CaseResult
 from smtpbench.load.result import Finding
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest, retries, text
+from smtpbench.report import capacity, delivery, digest, overload, retries, text
 from smtpbench.report.model import Result, Run
 
 
@@ -48,6 +48,7 @@ def markdown_environment() -> Environment:
     environment.globals |= {
         "capacity": capacity,
         "delivery": delivery,
+        "overload": overload,
         "digest": digest,
         "measured": measured,
         "retries": retries,

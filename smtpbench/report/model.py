@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smtpbench.campaign.fault_result import OverloadResult
 from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry_result import Retries
 from smtpbench.conformance.result import ConformanceResult, TargetInfo
@@ -12,7 +13,7 @@ from smtpbench.load.result import LoadResult
 
 SCHEMA = "smtpbench.certify/1"
 
-Result = ConformanceResult | LoadResult | QueueResult | CapacityResult
+Result = ConformanceResult | LoadResult | QueueResult | CapacityResult | OverloadResult
 
 
 class Run(BaseModel):
@@ -24,6 +25,7 @@ class Run(BaseModel):
     conformance: ConformanceResult | None = None
     load: LoadResult | None = None
     capacity: CapacityResult | None = None
+    overload: OverloadResult | None = None
 
     @classmethod
     def of(cls, result: Result | Run) -> Run:
@@ -32,6 +34,8 @@ class Run(BaseModel):
             return result
         if isinstance(result, ConformanceResult):
             return cls(conformance=result)
+        if isinstance(result, OverloadResult):
+            return cls(overload=result)
         return cls(capacity=result) if isinstance(result, CapacityResult) else cls(load=result)
 
     @property
@@ -47,14 +51,15 @@ class Run(BaseModel):
     @property
     def halves(self) -> tuple[Result, ...]:
         """The results there are, conformance first."""
-        return tuple(half for half in (self.conformance, self.load, self.capacity) if half is not None)
+        halves = (self.conformance, self.load, self.capacity, self.overload)
+        return tuple(half for half in halves if half is not None)
 
     @property
     def target(self) -> TargetInfo:
         """The target as it introduced itself, to the conformance half if there is one."""
         if self.conformance:
             return self.conformance.target
-        measured = self.load or self.capacity
+        measured = self.load or self.capacity or self.overload
         facts = measured.target if measured else {}
         endpoint = facts.get("endpoint")
         return TargetInfo(

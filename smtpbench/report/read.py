@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from smtpbench.campaign import fault_result as overload
 from smtpbench.campaign import result as queue_result
 from smtpbench.campaign.queue import recover
 from smtpbench.conformance import result as conformance
@@ -20,15 +21,17 @@ CONFORMANCE_FILE = "conformance.json"
 LOAD_FILE = "load.json"
 QUEUE_FILE = "queue.json"
 CAPACITY_FILE = "capacity.json"
+OVERLOAD_FILE = "overload.json"
 LEDGER_FOLDER = "ledger"
 
-_FILES = (CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE, CAPACITY_FILE)
+_FILES = (CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE, CAPACITY_FILE, OVERLOAD_FILE)
 
 _MODELS: dict[str, type[Result | Run]] = {
     conformance.SCHEMA: conformance.ConformanceResult,
     load.SCHEMA: load.LoadResult,
     queue_result.SCHEMA: queue_result.QueueResult,
     capacity.SCHEMA: capacity.CapacityResult,
+    overload.SCHEMA: overload.OverloadResult,
     model.SCHEMA: Run,
 }
 
@@ -50,6 +53,7 @@ def read_run(path: Path) -> Run:
         conformance=next((half.conformance for half in halves if half.conformance), None),
         load=next((half.load for half in halves if half.load), None),
         capacity=next((half.capacity for half in halves if half.capacity), None),
+        overload=next((half.overload for half in halves if half.overload), None),
     )
 
 

@@ -11,13 +11,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from smtpbench.campaign.fault_result import FaultResult, OverloadResult
 from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry_result import Judged, Retries
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import LoadResult, PhaseStats
 from smtpbench.load.thresholds import measured
-from smtpbench.report import capacity, delivery, digest, retries
+from smtpbench.report import capacity, delivery, digest, overload, retries
 from smtpbench.report.capacity import conclude_capacity
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.model import Result, Run
@@ -52,6 +53,8 @@ def render_terminal(result: Result | Run) -> RenderableType:
         parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
     if run.capacity:
         parts += ([Text()] if parts else []) + _capacity(run.capacity, Run(capacity=run.capacity).target.name)
+    if run.overload:
+        parts += ([Text()] if parts else []) + _overload(run.overload, Run(overload=run.overload).target.name)
     return Group(*parts)
 
 
@@ -185,6 +188,25 @@ def _domains(result: QueueResult) -> Table:
             visible(one.domain), number(one.copies), number(one.delivered), f"{one.in_time:.1%}", *latencies
         )
     return table
+
+
+def _overload(result: OverloadResult, name: str) -> list[RenderableType]:
+    parts: list[RenderableType] = [_heading("Faults", name, overload.conclude_overload(result))]
+    for fault in result.faults:
+        parts += [Text(), *_fault(fault)]
+    return parts
+
+
+def _fault(fault: FaultResult) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text.assemble((visible(fault.fault), "bold"), f"  {visible(fault.words)}"),
+        *(Padding(Text(visible(sentence)), _INDENT) for sentence in overload.sentences(fault)),
+    ]
+    for check in fault.checks:
+        mark = f"{digest.MARKS[check.verdict]} {check.verdict.value}  "
+        words = f"{check.id} ({overload.basis(check)}): {check.reason or check.observed}"
+        lines.append(Padding(Text.assemble((mark, _STYLES[check.verdict]), visible(words)), _INDENT))
+    return lines
 
 
 def _load(result: LoadResult, name: str) -> list[RenderableType]:

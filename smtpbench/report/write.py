@@ -11,7 +11,7 @@ from smtpbench.report.json import render_json
 from smtpbench.report.junit import render_junit
 from smtpbench.report.markdown import render_markdown
 from smtpbench.report.model import Result, Run
-from smtpbench.report.read import CAPACITY_FILE, CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE
+from smtpbench.report.read import CAPACITY_FILE, CONFORMANCE_FILE, LOAD_FILE, OVERLOAD_FILE, QUEUE_FILE
 from smtpbench.report.terminal import render_summary_text
 
 
@@ -27,9 +27,10 @@ def write_outputs(
 ) -> list[Path]:
     """Write `result` to every file named, and return the paths in the order written.
 
-    `out` is a run folder: ``conformance.json``, ``load.json`` or ``queue.json``, and ``capacity.json`` (those
-    there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``. `strict` makes `non-strict` a
-    failure in the JUnit file. Raises UsageError if a file cannot be written, after all that can be are.
+    `out` is a run folder: ``conformance.json``, ``load.json`` or ``queue.json``, ``capacity.json`` and
+    ``overload.json`` (those there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``.
+    `strict` makes `non-strict` a failure in the JUnit file. Raises UsageError if a file cannot be written,
+    after all that can be are.
     """
     run = Run.of(result)
     files: list[tuple[Path | None, str]] = []
@@ -58,6 +59,8 @@ def _folder(run: Run, out: Path, *, strict: bool) -> list[tuple[Path | None, str
         files.append((out / (QUEUE_FILE if run.queue else LOAD_FILE), render_json(run.load)))
     if run.capacity:
         files.append((out / CAPACITY_FILE, render_json(run.capacity)))
+    if run.overload:
+        files.append((out / OVERLOAD_FILE, render_json(run.overload)))
     return [
         *files,
         (out / "junit.xml", render_junit(run, strict=strict)),

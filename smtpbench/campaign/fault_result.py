@@ -1,0 +1,110 @@
+"""What faults under load did to a target: the public schema ``smtpbench.overload/1``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smtpbench.campaign.result import LedgerCounts
+from smtpbench.conformance.grading import grade
+from smtpbench.conformance.model import Level
+from smtpbench.conformance.observation import Observation
+from smtpbench.conformance.result import Verdict
+from smtpbench.load.result import PhaseStats
+
+SCHEMA = "smtpbench.overload/1"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(populate_by_name=True, extra="forbid")
+
+
+class Check(_Model):
+    """One question about a fault. `section` is of RFC 5321; "" where only this campaign asks for it."""
+
+    id: str
+    section: str = ""
+    level: Level
+    verdict: Verdict
+    expected: str
+    observed: str
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, name: str, section: str, level: Level, seen: Observation) -> Check:
+        """Graded as a case of conformance is."""
+        return cls(
+            id=name, section=section, level=level, verdict=grade(level, seen.outcome),
+            expected=seen.expected, observed=seen.observed, reason=seen.reason,
+        )  # fmt: skip
+
+
+class Answers(_Model):
+    """What became of the load's messages, `accepted` and not; `replies_421` is how many replies were 421."""
+
+    accepted: int = 0
+    rejected_4xx: int = 0
+    rejected_5xx: int = 0
+    dropped: int = 0
+    timeouts: int = 0
+    missed: int = 0
+    replies_421: int = 0
+
+    def __sub__(self, other: Answers) -> Answers:
+        mine, others = self.model_dump(), other.model_dump()
+        return Answers(**{name: max(mine[name] - others[name], 0) for name in mine})
+
+    @property
+    def refused(self) -> int:
+        """Messages that were not accepted, for whatever reason."""
+        return self.rejected_4xx + self.rejected_5xx + self.dropped + self.timeouts
+
+
+class FaultResult(_Model):
+    """One fault: what was done, what the target did, and whether it came back.
+
+    `before` is what the load met until the strike, `since` from then to its end. `connections` is
+    what became of connections that were part of the fault (see load/crowd.py).
+    `first_accepted_s` is from the recovery on, None if nothing was accepted within `patience_s`. `untested`
+    is why the target could not be struck.
+    """
+
+    fault: str
+    words: str = ""
+    untested: str = ""
+    struck_s: float = 0.0
+    patience_s: float = 0.0
+    before: Answers = Answers()
+    since: Answers = Answers()
+    connections: dict[str, int] = Field(default_factory=dict)
+    refusals: list[str] = Field(default_factory=list)
+    first_accepted_s: float | None = None
+    observer: str = ""
+    closed: bool = False
+    ledger: LedgerCounts = LedgerCounts()
+    examples: dict[str, list[str]] = Field(default_factory=dict)
+    end_to_end: PhaseStats = PhaseStats()
+    checks: list[Check] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """One for each check; of a fault that could not be inflicted, `untested`."""
+        return [Verdict.UNTESTED] if self.untested else [check.verdict for check in self.checks]
+
+
+class OverloadResult(_Model):
+    """A whole run, as ``crash --fault … --json`` writes it (``model_dump_json(by_alias=True)``)."""
+
+    schema_: str = Field(default=SCHEMA, alias="schema")
+    smtpbench: str = ""
+    started: str = ""
+    duration_s: float = 0.0
+    target: dict[str, Any] = Field(default_factory=dict)
+    faults: list[FaultResult] = Field(default_factory=list)
+
+    @property
+    def verdicts(self) -> set[Verdict]:
+        """Those that were met."""
+        return {verdict for fault in self.faults for verdict in fault.verdicts}

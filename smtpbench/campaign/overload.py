@@ -1,0 +1,209 @@
+"""A fault under load: load, strike, recover, wait for the first message, drain, ledger, judge.
+
+The load goes on all the time, in processes of its own; a thread of this one strikes and recovers meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smtpbench.campaign.fault_judge import judge
+from smtpbench.campaign.fault_result import Answers, FaultResult
+from smtpbench.campaign.faults import Disturbance, Fault, NotPossible, disturbance
+from smtpbench.campaign.figures import latencies
+from smtpbench.campaign.queue import Follow, Patience, choose, queued
+from smtpbench.campaign.result import LedgerCounts
+from smtpbench.delivery.follow import Follower
+from smtpbench.errors import SessionError, SmtpbenchError
+from smtpbench.load.result import LoadResult
+from smtpbench.load.run import run_load
+from smtpbench.load.visitor import Visitor
+from smtpbench.load.workload import Workload, make_workload
+from smtpbench.target import Target, Timeouts
+
+NS = 1_000_000_000
+LOOK_S = 0.2
+FIRST_S = 30.0  # for the first message of the load to be accepted at all
+PROBE = Timeouts(connect=5.0, reply=5.0)
+RATE = 50.0  # messages a second, unless told otherwise: a fault is no measurement of capacity
+SESSIONS = 100  # of the load, at most
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Times in seconds: load before the strike, the fault, load after it; and how long the target may take to
+    accept a message again (Postfix waits a minute after a failure of its own).
+    """
+
+    before_s: float = 3.0
+    fault_s: float = 8.0
+    after_s: float = 8.0
+    patience_s: float = 120.0
+
+    @property
+    def load_s(self) -> float:
+        """How long the load lasts."""
+        return self.before_s + self.fault_s + self.after_s
+
+
+class Director(threading.Thread):
+    """Strikes when the load runs, recovers, and then asks for mail to be taken until it is."""
+
+    def __init__(self, target: Target, workload: Workload, disturb: Disturbance, plan: Plan) -> None:
+        super().__init__(name="smtpbench-director", daemon=True)
+        self.figures: Mapping[str, Any] = {}  # of the load; the main thread puts them there
+        self.before = Answers()
+        self.recovered_ns = 0
+        self.accepted_ns = 0
+        self.struck_s = 0.0
+        self.error: SmtpbenchError | None = None
+        self.over = threading.Event()  # the load has ended
+        self.stop = threading.Event()  # leave early
+        self._visitor = Visitor(target, workload, PROBE)
+        self._disturb, self._plan = disturb, plan
+
+    def run(self) -> None:
+        """Until a message was accepted again, or patience has run out."""
+        try:
+            if not self._await_first():
+                return
+            self.stop.wait(self._plan.before_s)
+            self.before = answers(self.figures["so_far"])
+            self._strike()
+            self.accepted_ns = asyncio.run(self._until_accepted())
+        except SmtpbenchError as error:
+            self.error = error
+
+    def _await_first(self) -> bool:
+        deadline = time.monotonic() + FIRST_S
+        while not self.figures.get("accepted") and time.monotonic() < deadline:
+            if self.stop.wait(LOOK_S) or self.over.is_set():
+                return False
+        return bool(self.figures.get("accepted"))
+
+    def _strike(self) -> None:
+        begun = time.monotonic()
+        try:
+            self._disturb.strike()
+            self.stop.wait(self._plan.fault_s)
+        finally:
+            self._disturb.recover()
+            self.struck_s = round(time.monotonic() - begun, 3)
+            self.recovered_ns = time.time_ns()
+
+    async def _until_accepted(self) -> int:
+        """When a message of ours was accepted, wall clock; 0 if none was."""
+        deadline = time.monotonic() + self._plan.patience_s
+        while time.monotonic() < deadline and not self.stop.is_set():
+            with suppress(SessionError):
+                session = await self._visitor.open()
+                try:
+                    if await self._visitor.deliver(session):
+                        return time.time_ns()
+                finally:
+                    session.abort()
+            await asyncio.sleep(LOOK_S)
+        return 0
+
+
+def answers(so_far: Mapping[str, Any] | LoadResult) -> Answers:
+    """The counts of a result, or of its `so_far`, which leaves out what is 0."""
+    shown = so_far.model_dump(include={"totals", "replies"}) if isinstance(so_far, LoadResult) else so_far
+    totals, replies = shown.get("totals", {}), shown.get("replies", {})
+    counts = {name: totals.get(name, 0) for name in Answers.model_fields if name != "replies_421"}
+    return Answers(**counts, replies_421=replies.get("421", 0))
+
+
+def run_fault(
+    target: Target,
+    fault: Fault,
+    fields: Mapping[str, Any],
+    folder: Path,
+    *,
+    plan: Plan = Plan(),
+    size: int | None = None,
+    follow: Follow | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> FaultResult:
+    """Inflict `fault` on `target` under the load that `fields` ask for; the ledger is kept in `folder`.
+
+    `size` is how many connections a crowd has. Mail is followed to the mailbox unless there is none to read.
+    `progress` gets what it gets in a queue run. Raises SmtpbenchError.
+    """
+    result = FaultResult(fault=fault, patience_s=plan.patience_s)
+    try:
+        disturb = disturbance(fault, target, size)
+    except NotPossible as reason:
+        result.untested = str(reason)
+        return result
+    result.words = disturb.words
+    if follow is None and target.observe is not None:
+        follow = Follow.MAILBOX
+    source, own = choose(target, follow)
+    load_fields = {"run_time": plan.load_s, **own, **fields}
+    if not {"rate", "users"} & fields.keys():
+        load_fields |= {"rate": RATE, "max_sessions": fields.get("max_sessions", SESSIONS)}
+    director = Director(target, make_workload(**load_fields), disturb, plan)
+    show = progress or (lambda _: None)
+    arrived = 0
+    with Follower(source, folder) as follower:
+
+        def shown(figures: Mapping[str, Any]) -> None:
+            nonlocal arrived
+            follower.check()
+            director.figures = figures
+            now = queued(follower, figures["accepted"])
+            show({**figures, **now, "arrived_last_s": now["arrived"] - arrived})
+            arrived = now["arrived"]
+
+        director.start()
+        try:
+            load = run_load(target, load_fields, progress=shown, ledger=folder, calibrate=False)
+            director.over.set()
+            director.join()
+        finally:
+            director.stop.set()
+            director.join()
+        drain = follower.drain(
+            settle_s=patience.settle(target), within_s=patience.within_s,
+            progress=lambda: show(queued(follower, follower.accepted)),
+        )  # fmt: skip
+    follower.check()
+    if director.error is not None:
+        follower.ledger.close()
+        raise director.error
+    result.closed, result.observer = drain.closed, source.where
+    _describe(result, follower, director, load, disturb)
+    follower.ledger.close()
+    result.checks = judge(result)
+    return result
+
+
+def _describe(
+    result: FaultResult, follower: Follower, director: Director, load: LoadResult, disturb: Disturbance
+) -> None:
+    result.before, result.since = director.before, answers(load) - director.before
+    result.struck_s = director.struck_s
+    result.connections = dict(disturb.met)
+    result.refusals = [one for one in (disturb.refusal, *load.refusals) if one]
+    follower.ledger.import_journals()
+    balance = follower.ledger.balance(closed=result.closed)
+    result.ledger, result.examples = LedgerCounts.of(balance.counts), balance.examples
+    result.end_to_end = latencies([copy.arrived_ns - copy.begun_ns for copy in balance.copies])
+    if not director.recovered_ns:
+        result.untested = "the load never got a message accepted, so there was nothing to disturb"
+        return
+    later = [at for at in balance.accepted_ns if at >= director.recovered_ns]
+    times = [*later, *([director.accepted_ns] if director.accepted_ns else [])]
+    if times:
+        result.first_accepted_s = round((min(times) - director.recovered_ns) / NS, 3)

@@ -1,0 +1,129 @@
+"""``smtpbench crash [TARGET] --fault …``: strike the target under load, let it recover, balance."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from smtpbench import __version__
+from smtpbench.campaign.fault_result import OverloadResult
+from smtpbench.campaign.faults import DOES, SIZES, Fault
+from smtpbench.campaign.overload import Plan, run_fault
+from smtpbench.campaign.queue import WITHIN_S, Patience
+from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._workload import WorkloadOptions
+from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, queue_progress
+from smtpbench.conformance.result import Verdict
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from smtpbench.lab import open_target
+from smtpbench.lab.options import TargetOptions
+from smtpbench.load.scenario import find_scenario, is_toml
+from smtpbench.load.workload import parse_duration
+from smtpbench.report import render_terminal, write_outputs
+
+PLAN = Plan()
+
+
+def _fault(text: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Fault")
+
+
+FaultOpt = Annotated[
+    list[Fault],
+    _fault("What is done; repeatable: " + "; ".join(f"{one}: {DOES[one]}" for one in Fault) + "."),
+]
+ConnectionsOpt = Annotated[
+    int | None,
+    _fault(
+        "How many connections a crowd opens, never more "
+        f"({', '.join(f'{name} {size}' for name, size in SIZES.items())}).", "N",
+    ),
+]  # fmt: skip
+BeforeOpt = Annotated[str, _fault("How long the load goes on before.", "TIME")]
+ForOpt = Annotated[str, _fault("How long the fault lasts.", "TIME")]
+AfterOpt = Annotated[str, _fault("How long the load goes on afterwards.", "TIME")]
+WithinOpt = Annotated[str, _fault("By when mail has to be accepted again.", "TIME")]
+
+
+def crash(
+    target: TargetArg = "embedded",
+    *,
+    fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    connections: ConnectionsOpt = None,
+    before: BeforeOpt = f"{PLAN.before_s:g}s",
+    fault_time: ForOpt = f"{PLAN.fault_s:g}s",
+    after: AfterOpt = f"{PLAN.after_s:g}s",
+    within: WithinOpt = f"{PLAN.patience_s:g}s",
+    workload: WorkloadOptions,
+    follow: FollowOpt = None,
+    settle: SettleOpt = None,
+    drain: DrainOpt = None,
+    options: TargetOptions,
+    outputs: Outputs,
+) -> int:
+    """Strike the target while mail goes through it, let it recover, and say what became of each message.
+
+    Each fault has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers say how their disk
+    fills up and how they run out of descriptors; another target needs strike and recover, two commands, in
+    the sections shortage.disk-full and shortage.descriptors of its file. Without --rate or --users the load is a
+    gentle one, 50 messages a second.
+
+    Exit code: 0 the target came back and nothing it accepted is missing; 1 something was lost or corrupted,
+    or it did not come back; 3 target unreachable, something still on its way, or a fault not inflicted.
+    """
+    if not fault:
+        raise UsageError(f"--fault is missing: expected one or more of {', '.join(Fault)}")
+    if connections is not None and connections < 1:
+        raise UsageError(f"--connections {connections}: expected 1 or more")
+    plan = Plan(*(parse_duration(one) for one in (before, fault_time, after, within)))
+    patience = Patience(
+        parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
+    )
+    fields = _fields(workload, options)
+    result = OverloadResult(smtpbench=__version__, started=datetime.now(UTC).isoformat(timespec="seconds"))
+    begun = time.monotonic()
+    with (
+        ledger_folder(outputs.out) as folder,
+        open_target(target, options) as opened,
+        queue_progress(quiet=outputs.quiet) as show,
+        interruptible(),
+    ):
+        result.target = {"name": opened.name, "endpoint": opened.main.address}
+        for one in dict.fromkeys(fault):
+            found = run_fault(
+                opened, one, fields, folder / one, plan=plan, size=connections, follow=follow,
+                patience=patience, progress=show,
+            )  # fmt: skip
+            result.faults.append(found)
+    result.duration_s = round(time.monotonic() - begun, 3)
+    write_outputs(
+        result, json=outputs.json, junit=outputs.junit, html=outputs.html,
+        markdown=outputs.markdown, out=outputs.out,
+    )  # fmt: skip
+    if not outputs.quiet:
+        Console().print(render_terminal(result))
+    return crash_exit_code(result)
+
+
+def _fields(workload: WorkloadOptions, options: TargetOptions) -> dict[str, Any]:
+    """The workload, but for its length, which is the plan's."""
+    given = workload.given(recipient=options.recipient, sender=options.sender)
+    if workload.run_time is not None or given.get("messages") is not None:
+        raise UsageError("--run-time, --messages: the load lasts for --before, --fault-time and --after")
+    if workload.scenario is None:
+        return {name: value for name, value in given.items() if value is not None}
+    if not is_toml(find_scenario(workload.scenario)):
+        raise UsageError(f"--scenario {workload.scenario}: expected a TOML file")
+    fields = workload.fields(recipient=options.recipient, sender=options.sender)
+    return {name: value for name, value in fields.items() if name not in ("run_time", "messages")}
+
+
+def crash_exit_code(result: OverloadResult) -> int:
+    """What the verdicts of all faults mean together."""
+    if Verdict.FAIL in result.verdicts:
+        return EXIT_FINDINGS
+    return EXIT_INCONCLUSIVE if Verdict.UNTESTED in result.verdicts else EXIT_OK

@@ -1,0 +1,67 @@
+"""What every form of a report says about faults under load."""
+
+from __future__ import annotations
+
+from smtpbench.campaign.fault_result import Answers, Check, FaultResult, OverloadResult
+from smtpbench.conformance.result import Verdict
+from smtpbench.load.crowd import MET
+from smtpbench.report.conclusion import Conclusion
+from smtpbench.report.text import number
+
+BAD = (Verdict.FAIL, Verdict.NON_STRICT)
+
+
+def conclude_overload(result: OverloadResult) -> Conclusion:
+    """The answer in a line."""
+    for verdict, tone in ((Verdict.FAIL, "bad"), (Verdict.NON_STRICT, "warn")):
+        found = [f"{fault.fault}: {one.id}" for fault in result.faults for one in fault.checks
+                 if one.verdict is verdict]  # fmt: skip
+        if found:
+            return Conclusion(tone, f"{verdict.value}: {', '.join(found)}")  # type: ignore[arg-type]
+    names = ", ".join(fault.fault for fault in result.faults)
+    if Verdict.UNTESTED in result.verdicts:
+        return Conclusion("warn", f"Inconclusive: not all could be asked of {names}")
+    return Conclusion("good", f"survived {names}; nothing that was accepted is missing")
+
+
+def basis(check: Check) -> str:
+    """Where it stands."""
+    return f"RFC 5321 §{check.section}, {check.level}" if check.section else "asked by this campaign"
+
+
+def sentences(fault: FaultResult) -> list[str]:
+    """What happened, a sentence each."""
+    if fault.untested:
+        return [f"untested: {fault.untested}"]
+    said = [
+        f"Until then the load met: {answers(fault.before)}.",
+        f"Struck for {fault.struck_s:.1f} s; from then to the end of the load: {answers(fault.since)}.",
+    ]
+    if fault.connections:
+        met = ", ".join(f"{number(n)} {MET.get(word, word)}" for word, n in fault.connections.items())
+        said.append(f"The connections of the fault: {met}.")
+    if fault.refusals:
+        said.append(f"First refusals: {'; '.join(fault.refusals[:3])}.")
+    if fault.first_accepted_s is not None:
+        said.append(f"The first message was accepted {fault.first_accepted_s:.1f} s after the fault ended.")
+    ledger = fault.ledger
+    said.append(
+        f"Ledger: {number(ledger.accepted)} accepted = {number(ledger.delivered)} delivered + "
+        f"{number(ledger.bounced)} bounced + {number(ledger.lost)} lost + {number(ledger.pending)} pending; "
+        f"{number(ledger.duplicated)} duplicated, {number(ledger.corrupted)} corrupted, "
+        f"{number(ledger.unknown)} never answered (of these {number(ledger.unknown_delivered)} arrived), "
+        f"{number(ledger.refused_delivered)} refused and arrived all the same."
+    )
+    return said
+
+
+def answers(met: Answers) -> str:
+    """Counts of messages in words."""
+    words = {
+        "accepted": met.accepted, "answered 4yz": met.rejected_4xx, "answered 5yz": met.rejected_5xx,
+        "dropped": met.dropped, "timed out": met.timeouts, "found no session": met.missed,
+    }  # fmt: skip
+    shown = [f"{number(n)} {word}" for word, n in words.items() if n or word == "accepted"]
+    if met.replies_421:
+        shown.append(f"{number(met.replies_421)} replies were 421")
+    return ", ".join(shown)
