@@ -16,7 +16,7 @@ from typing import Any
 
 from smtpbench.campaign.fault_judge import judge
 from smtpbench.campaign.fault_result import Answers, FaultResult
-from smtpbench.campaign.faults import Disturbance, Fault, NotPossible, disturbance
+from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
 from smtpbench.campaign.figures import latencies
 from smtpbench.campaign.queue import Follow, Patience, choose, queued
 from smtpbench.campaign.result import LedgerCounts
@@ -34,6 +34,7 @@ FIRST_S = 30.0  # for the first message of the load to be accepted at all
 PROBE = Timeouts(connect=5.0, reply=5.0)
 RATE = 50.0  # messages a second, unless told otherwise: a fault is no measurement of capacity
 SESSIONS = 100  # of the load, at most
+PER_SESSION = 5  # messages: a load that keeps its sessions would not notice that no new one is greeted
 
 Progress = Callable[[Mapping[str, Any]], None]
 
@@ -51,8 +52,8 @@ class Plan:
 
     @property
     def load_s(self) -> float:
-        """How long the load lasts."""
-        return self.before_s + self.fault_s + self.after_s
+        """How long the load lasts at most: commands that strike and recover take time, too."""
+        return FIRST_S + self.before_s + self.fault_s + self.after_s + 2 * COMMAND_S
 
 
 class Director(threading.Thread):
@@ -82,6 +83,12 @@ class Director(threading.Thread):
             self.accepted_ns = asyncio.run(self._until_accepted())
         except SmtpbenchError as error:
             self.error = error
+
+    @property
+    def enough(self) -> bool:
+        """Whether the load may end."""
+        since = (time.time_ns() - self.recovered_ns) / NS
+        return self.error is not None or bool(self.recovered_ns and since >= self._plan.after_s)
 
     def _await_first(self) -> bool:
         deadline = time.monotonic() + FIRST_S
@@ -150,21 +157,23 @@ def run_fault(
     if follow is None and target.observe is not None:
         follow = Follow.MAILBOX
     source, own = choose(target, follow)
-    load_fields = {"run_time": plan.load_s, **own, **fields}
-    if not {"rate", "users"} & fields.keys():
-        load_fields |= {"rate": RATE, "max_sessions": fields.get("max_sessions", SESSIONS)}
+    gentle = {} if {"rate", "users"} & fields.keys() else {"rate": RATE, "max_sessions": SESSIONS}
+    load_fields = {"run_time": plan.load_s, "messages_per_session": PER_SESSION, **gentle, **own, **fields}
     director = Director(target, make_workload(**load_fields), disturb, plan)
     show = progress or (lambda _: None)
-    arrived = 0
+    arrived, ended = 0, False
     with Follower(source, folder) as follower:
 
         def shown(figures: Mapping[str, Any]) -> None:
-            nonlocal arrived
+            nonlocal arrived, ended
             follower.check()
             director.figures = figures
             now = queued(follower, figures["accepted"])
             show({**figures, **now, "arrived_last_s": now["arrived"] - arrived})
             arrived = now["arrived"]
+            if director.enough and not ended:
+                ended = True
+                raise KeyboardInterrupt  # how a load is ended early, see `run_load`
 
         director.start()
         try:

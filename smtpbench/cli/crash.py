@@ -67,10 +67,10 @@ def crash(
 ) -> int:
     """Strike the target while mail goes through it, let it recover, and say what became of each message.
 
-    Each fault has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers say how their disk
-    fills up and how they run out of descriptors; another target needs strike and recover, two commands, in
-    the sections shortage.disk-full and shortage.descriptors of its file. Without --rate or --users the load is a
-    gentle one, 50 messages a second.
+    Each fault has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers say how their
+    disk fills up and how they run out of descriptors; another target needs strike and recover, two commands,
+    in the sections shortage.disk-full and shortage.descriptors of its file. Without --rate or --users the
+    load is a gentle one: 50 messages a second, five in a session.
 
     Exit code: 0 the target came back and nothing it accepted is missing; 1 something was lost or corrupted,
     or it did not come back; 3 target unreachable, something still on its way, or a fault not inflicted.

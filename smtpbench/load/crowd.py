@@ -56,25 +56,26 @@ class Crowd:
         self._target, self._slow, self._drip_s = target, slow, drip_s
         self.size = min(size, most_connections())
         self._endpoint = target.main
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._released = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="smtpbench-crowd", daemon=True)
         self._connecting = asyncio.Semaphore(CONNECTING_MAX)
 
     def gather(self) -> None:
         """Begin to open all of them."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def release(self) -> None:
         """Drop all of them, and wait until that is done."""
-        if self._thread.is_alive():
+        if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._released.set)
             self._thread.join(JOIN_S)
 
     # --- in the thread ---
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: self._loop or asyncio.new_event_loop()) as runner:
             runner.run(self._all())
 
     async def _all(self) -> None:
