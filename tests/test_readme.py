@@ -31,7 +31,7 @@ def test_the_target_file_is_valid_and_names_every_part(example: Target) -> None:
     assert example.endpoints[Role.MX] == Endpoint(port=2525, tls="starttls")
 
 
-@pytest.mark.parametrize("part", ["fixtures", "relay", "timeouts", "tls"])
+@pytest.mark.parametrize("part", ["fixtures", "relay", "shortage", "timeouts", "tls"])
 def test_the_target_file_names_every_key(example: Target, part: str) -> None:
     model = getattr(example, part)
     assert model.model_fields_set == set(type(model).model_fields)

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -25,28 +25,24 @@ def answering(*lines: bytes, close: bool = False) -> Iterator[tuple[Target, list
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as stream:
-            try:
-                for line in lines:
-                    stream.write(line)
-                    stream.flush()
-                    if close:
-                        return
-                    heard.append(stream.readline())
-                while octets := stream.read1():
-                    heard.append(octets)
-            except OSError:
-                pass
+        with suppress(OSError), connection, connection.makefile("rb") as stream:
+            for line in lines:
+                connection.sendall(line)
+                if close:
+                    return
+                heard.append(stream.readline())
+            while octets := stream.read1():
+                heard.append(octets)
 
     def accept() -> None:
-        while True:
-            try:
+        with suppress(OSError):
+            while True:
                 connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+                threads.append(threading.Thread(target=serve, args=(connection,)))
+                threads[-1].start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
     try:
         port = listener.getsockname()[1]
         fixtures = Fixtures(recipient="alice@example.com")
@@ -54,6 +50,8 @@ def answering(*lines: bytes, close: bool = False) -> Iterator[tuple[Target, list
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        for thread in threads:
+            thread.join(WAIT)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -1,0 +1,66 @@
+"""Faults under load in every form of a report; servers' words are hostile there, too."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from smtpbench.campaign.fault_judge import judge
+from smtpbench.campaign.fault_result import Answers, FaultResult, OverloadResult
+from smtpbench.campaign.result import LedgerCounts
+from smtpbench.cli.crash import crash_exit_code
+from smtpbench.report import read_run, render_html, render_junit, render_markdown, write_outputs
+from smtpbench.report.terminal import render_summary_text
+from tests.report.conftest import HOSTILE
+
+
+def result(lost: int = 0, rejected_5xx: int = 0, untested: str = "") -> OverloadResult:
+    ledger = LedgerCounts(accepted=9, delivered=9 - lost, lost=lost)
+    since = Answers(accepted=5, rejected_4xx=5, rejected_5xx=rejected_5xx)
+    fault = FaultResult(
+        fault="disk-full", words="no room", untested=untested, closed=True, patience_s=60,
+        first_accepted_s=0.5, since=since, connections={"held": 7},
+        refusals=[HOSTILE] if rejected_5xx else [], ledger=ledger,
+    )  # fmt: skip
+    fault.checks = judge(fault)
+    return OverloadResult(target={"name": "mine", "endpoint": "127.0.0.1:25"}, faults=[fault])
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "words"),
+    [
+        (result(), 0, "survived disk-full"),
+        (result(rejected_5xx=1), 0, "non-strict: disk-full: refuses-for-now"),
+        (result(lost=1), 1, "fail: disk-full: keeps-what-it-accepted"),
+        (result(untested="no commands"), 3, "untested: no commands"),
+    ],
+)
+def test_every_form_says_what_was_found(found: OverloadResult, code: int, words: str) -> None:
+    assert crash_exit_code(found) == code
+    assert words in " ".join(render_summary_text(found).split())
+    assert words in render_html(found)
+    assert words in unescape(render_markdown(found))
+
+
+def test_the_ledger_is_in_it_and_what_servers_say_is_escaped() -> None:
+    found = result(rejected_5xx=1)
+    assert "9 accepted = 9 delivered" in " ".join(render_summary_text(found).split())
+    assert "<script>alert" not in render_html(found)
+    assert "\x1b" not in render_summary_text(found)
+    ElementTree.fromstring(render_junit(found))
+
+
+def test_strict_makes_a_failure_of_a_permanent_answer() -> None:
+    assert render_junit(result(rejected_5xx=1)).count("<failure") == 0
+    assert render_junit(result(rejected_5xx=1), strict=True).count("<failure") == 1
+    assert render_junit(result(lost=1)).count("<failure") == 1
+
+
+def test_a_run_folder_is_read_back(tmp_path: Path) -> None:
+    found = result(lost=1)
+    write_outputs(found, out=tmp_path)
+    assert (tmp_path / "overload.json").is_file()
+    assert read_run(tmp_path).overload == found
