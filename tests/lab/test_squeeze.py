@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smtpbench.lab import squeeze
+from smtpbench.errors import UsageError
 from smtpbench.lab.shortage import shortages
 from smtpbench.lab.squeeze import RECOVER, STRIKE, family, listeners
 from tests.lab.conftest import WITHIN
@@ -79,7 +79,7 @@ def test_a_server_is_who_listens_and_its_children(server: Server) -> None:
 def test_nobody_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(squeeze.UsageError, match=f"port {port}: nobody"):
+    with pytest.raises(UsageError, match=f"port {port}: nobody"):
         family(port)
 
 
