@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smtpbench.campaign.fault_result import Check, FaultResult
+from smtpbench.campaign.fault_result import KEPT, Check, FaultResult
 from smtpbench.campaign.faults import Fault
 from smtpbench.conformance.model import Level
 from smtpbench.conformance.observation import Observation, Outcome
@@ -12,9 +12,15 @@ def judge(result: FaultResult) -> list[Check]:
     """The checks of a fault that was inflicted, in the order in which they matter."""
     if result.untested:
         return []
+    if result.fault == Fault.KILL:  # a process that is dead refuses nothing
+        return [
+            Check.of(KEPT, "6.1", Level.MUST_NOT, _kept(result)),
+            Check.of("serves-again", "", Level.MUST, _serves_again(result)),
+            Check.of("delivers-once", "", Level.INFO, _once(result)),
+        ]
     return [
         # §6.1: "MUST NOT lose the message for frivolous reasons, such as … a predictable resource shortage"
-        Check.of("keeps-what-it-accepted", "6.1", Level.MUST_NOT, _kept(result)),
+        Check.of(KEPT, "6.1", Level.MUST_NOT, _kept(result)),
         # no RFC says that a server has to come back; one that does not is of no use
         Check.of("serves-again", "", Level.MUST, _serves_again(result)),
         # §4.2.1, a rule of thumb: what can succeed if it is repeated unchanged is answered 4yz
@@ -31,10 +37,16 @@ def _kept(result: FaultResult) -> Observation:
         f"{ledger.accepted} accepted = {ledger.delivered} delivered + {ledger.bounced} bounced "
         f"+ {ledger.lost} lost + {ledger.pending} pending; {ledger.corrupted} corrupted"
     )
+    if ledger.lost and not ledger.corrupted and result.first_accepted_s is None:
+        why = "the target did not come back: what is missing may be in its queue"
+        return Observation(expected, seen, Outcome.UNTESTED, why)
     if ledger.lost or ledger.corrupted:
         return Observation(expected, seen, Outcome.VIOLATES)
     if ledger.pending or not result.closed:
         return Observation(expected, seen, Outcome.UNTESTED, "some are still on their way")
+    if len(result.cycles) < result.wanted_cycles:
+        done = f"{len(result.cycles)} of {result.wanted_cycles} kills were done"
+        return Observation(expected, seen, Outcome.UNTESTED, done)
     if not ledger.accepted:
         return Observation(expected, seen, Outcome.UNTESTED, "nothing was accepted")
     return Observation(expected, seen, Outcome.CONFORMS)

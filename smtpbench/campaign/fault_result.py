@@ -1,4 +1,4 @@
-"""What faults under load did to a target: the public schema ``smtpbench.overload/1``."""
+"""What faults under load did to a target: the public schema ``smtpbench.crash/1``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from smtpbench.conformance.observation import Observation
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.result import PhaseStats
 
-SCHEMA = "smtpbench.overload/1"
+SCHEMA = "smtpbench.crash/1"
+NOT_TRACED = "the system calls were not traced; what a process has written survives its death"
+
+
+KEPT = "keeps-what-it-accepted"
 
 
 class _Model(BaseModel):
@@ -61,6 +65,33 @@ class Answers(_Model):
         return self.rejected_4xx + self.rejected_5xx + self.dropped + self.timeouts
 
 
+class Cycle(_Model):
+    """One kill, `at_s` after the strike. `sessions` and `final_dots` (messages whose end of data was sent and
+    not answered) are what the engines had open just before. `aimed`: it had waited for such a message.
+    """
+
+    number: int
+    aimed: bool
+    at_s: float
+    sessions: int
+    final_dots: int
+    down_s: float | None = None  # until it greeted again; None if it did not
+
+
+class Judged(_Model):
+    """A verdict and its reason."""
+
+    verdict: Verdict = Verdict.UNTESTED
+    reason: str
+
+
+class Promises(_Model):
+    """Two that are not one: what a process has written survives its SIGKILL, and not a loss of power."""
+
+    process_crash: Judged = Judged(reason="the target was not killed")
+    power_loss: Judged = Judged(reason=NOT_TRACED)
+
+
 class FaultResult(_Model):
     """One fault: what was done, what the target did, and whether it came back.
 
@@ -78,6 +109,8 @@ class FaultResult(_Model):
     before: Answers = Answers()
     since: Answers = Answers()
     connections: dict[str, int] = Field(default_factory=dict)
+    cycles: list[Cycle] = Field(default_factory=list)
+    wanted_cycles: int = 0
     refusals: list[str] = Field(default_factory=list)
     first_accepted_s: float | None = None
     observer: str = ""
@@ -89,22 +122,42 @@ class FaultResult(_Model):
     notes: list[str] = Field(default_factory=list)
 
     @property
+    def killed(self) -> Judged | None:
+        """Whether what it had accepted survived the death of the processes; None if it was not killed."""
+        check = next((one for one in self.checks if one.id == KEPT), None)
+        if not self.cycles or check is None:
+            return None
+        return Judged(
+            verdict=check.verdict, reason=f"{len(self.cycles)} kills; {check.reason or check.observed}"
+        )
+
+    @property
     def verdicts(self) -> list[Verdict]:
         """One for each check; of a fault that could not be inflicted, `untested`."""
         return [Verdict.UNTESTED] if self.untested else [check.verdict for check in self.checks]
 
 
 class OverloadResult(_Model):
-    """A whole run, as ``crash --fault … --json`` writes it (``model_dump_json(by_alias=True)``)."""
+    """A whole run, as ``crash --json`` writes it (``model_dump_json(by_alias=True)``)."""
 
     schema_: str = Field(default=SCHEMA, alias="schema")
     smtpbench: str = ""
     started: str = ""
     duration_s: float = 0.0
     target: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 1
     faults: list[FaultResult] = Field(default_factory=list)
+    ledger: LedgerCounts = LedgerCounts()  # of all faults together
+    verdicts: Promises = Promises()
+
+    def add(self, fault: FaultResult) -> None:
+        """One more fault, and what it says of the whole."""
+        self.faults.append(fault)
+        self.ledger = LedgerCounts.total(one.ledger for one in self.faults)
+        if kept := fault.killed:
+            self.verdicts = Promises(process_crash=kept)
 
     @property
-    def verdicts(self) -> set[Verdict]:
+    def graded(self) -> set[Verdict]:
         """Those that were met."""
         return {verdict for fault in self.faults for verdict in fault.verdicts}

@@ -8,9 +8,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
+from threading import Event
 from typing import Protocol
 
+from smtpbench.campaign.killing import Killing, Rhythm
 from smtpbench.errors import Inconclusive
+from smtpbench.lab.machine import Machine
 from smtpbench.load.crowd import Crowd
 from smtpbench.target import Disturb, Target
 
@@ -21,6 +25,7 @@ SIZES = {"slowloris": 150, "flood": 500}  # connections, unless told otherwise
 class Fault(StrEnum):
     """What is done to the target."""
 
+    KILL = "kill"
     DISK_FULL = "disk-full"
     DESCRIPTORS = "descriptors"
     SLOWLORIS = "slowloris"
@@ -28,6 +33,7 @@ class Fault(StrEnum):
 
 
 DOES = {
+    Fault.KILL: "SIGKILL of all processes of the target, and its start, again and again",
     Fault.DISK_FULL: "no room is left where the target keeps its queue",
     Fault.DESCRIPTORS: "no process of the target may open more than one file beyond those it has",
     Fault.SLOWLORIS: "sessions that send an octet every two seconds, in a command or a content, or nothing",
@@ -47,6 +53,12 @@ class Disturbance(Protocol):
     def strike(self) -> None:
         """Bring it about. Raises Inconclusive."""
 
+    def last(self, seconds: float, leave: Event) -> None:
+        """Go on for so long, or for as long as it takes; `leave` ends it early. Raises Inconclusive."""
+
+    def longest(self, seconds: float) -> float:
+        """How long `last` takes at most, seconds."""
+
     def recover(self) -> None:
         """End it. Raises Inconclusive."""
 
@@ -59,8 +71,18 @@ class Disturbance(Protocol):
         """What the target said first to a connection that it refused."""
 
 
-def disturbance(fault: Fault, target: Target, size: int | None = None) -> Disturbance:
-    """The disturbance; `size` is how many connections a crowd has. Raises NotPossible."""
+def disturbance(
+    fault: Fault, target: Target, folder: Path, *,
+    size: int | None = None, machine: Machine | None = None, rhythm: Rhythm = Rhythm(),  # noqa: B008 - frozen
+) -> Disturbance:  # fmt: skip
+    """The disturbance; `size` is how many connections a crowd has, `folder` where the engines' gauges are.
+
+    Raises NotPossible.
+    """
+    if fault is Fault.KILL:
+        if machine is None:
+            raise NotPossible("how the target is killed and started is not known")
+        return Killing(target, machine, folder, rhythm)
     if fault in (Fault.SLOWLORIS, Fault.FLOOD):
         return Crowded(target, size or SIZES[fault.value], fault)
     section = target.shortage
@@ -72,7 +94,19 @@ def disturbance(fault: Fault, target: Target, size: int | None = None) -> Distur
     return Commanded(found, fault)
 
 
-class Commanded:
+class _Lasting:
+    """A fault that lasts as long as it is asked to."""
+
+    def last(self, seconds: float, leave: Event) -> None:
+        """Wait."""
+        leave.wait(seconds)
+
+    def longest(self, seconds: float) -> float:
+        """What was asked for."""
+        return seconds
+
+
+class Commanded(_Lasting):
     """Two commands of the target file."""
 
     met: Mapping[str, int] = {}
@@ -104,7 +138,7 @@ class Commanded:
             raise Inconclusive(f"{where}: exit code {done.returncode}: {said or command}")
 
 
-class Crowded:
+class Crowded(_Lasting):
     """A crowd of connections."""
 
     def __init__(self, target: Target, size: int, fault: Fault) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from smtpbench.campaign.fault_judge import judge
 from smtpbench.campaign.fault_result import Answers, FaultResult
 from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
 from smtpbench.campaign.figures import latencies
-from smtpbench.campaign.queue import Follow, Patience, choose, queued
+from smtpbench.campaign.killing import Killing, Rhythm
+from smtpbench.campaign.queue import Follow, Patience, choose, queued, require_new
 from smtpbench.campaign.result import LedgerCounts
 from smtpbench.delivery.follow import Follower
 from smtpbench.errors import SessionError, SmtpbenchError
+from smtpbench.lab.machine import Machine
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import run_load
 from smtpbench.load.visitor import Visitor
@@ -101,7 +103,7 @@ class Director(threading.Thread):
         begun = time.monotonic()
         try:
             self._disturb.strike()
-            self.stop.wait(self._plan.fault_s)
+            self._disturb.last(self._plan.fault_s, self.stop)
         finally:
             self._disturb.recover()
             self.struck_s = round(time.monotonic() - begun, 3)
@@ -138,53 +140,58 @@ def run_fault(
     *,
     plan: Plan = Plan(),
     size: int | None = None,
+    machine: Machine | None = None,
+    rhythm: Rhythm = Rhythm(),  # noqa: B008 - frozen
     follow: Follow | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> FaultResult:
     """Inflict `fault` on `target` under the load that `fields` ask for; the ledger is kept in `folder`.
 
-    `size` is how many connections a crowd has. Mail is followed to the mailbox unless there is none to read.
-    `progress` gets what it gets in a queue run. Raises SmtpbenchError.
+    `size` is how many connections a crowd has; `machine` and `rhythm` are for the kill. Mail is followed as
+    in a queue run then; else to the mailbox, unless there is none to read. `progress` gets what it gets in
+    a queue run. Raises SmtpbenchError.
     """
+    require_new(folder)
     result = FaultResult(fault=fault, patience_s=plan.patience_s)
     try:
-        disturb = disturbance(fault, target, size)
+        disturb = disturbance(fault, target, folder, size=size, machine=machine, rhythm=rhythm)
     except NotPossible as reason:
         result.untested = str(reason)
         return result
     result.words = disturb.words
-    if follow is None and target.observe is not None:
+    if follow is None and target.observe is not None and fault is not Fault.KILL:
         follow = Follow.MAILBOX
     source, own = choose(target, follow)
     gentle = {} if {"rate", "users"} & fields.keys() else {"rate": RATE, "max_sessions": SESSIONS}
     load_fields = {"run_time": plan.load_s, "messages_per_session": PER_SESSION, **gentle, **own, **fields}
+    plan = replace(plan, fault_s=disturb.longest(plan.fault_s))
     director = Director(target, make_workload(**load_fields), disturb, plan)
     show = progress or (lambda _: None)
-    arrived, ended = 0, False
+    arrived = 0
     with Follower(source, folder) as follower:
 
         def shown(figures: Mapping[str, Any]) -> None:
-            nonlocal arrived, ended
+            nonlocal arrived
             follower.check()
             director.figures = figures
             now = queued(follower, figures["accepted"])
             show({**figures, **now, "arrived_last_s": now["arrived"] - arrived})
             arrived = now["arrived"]
-            if director.enough and not ended:
-                ended = True
-                raise KeyboardInterrupt  # how a load is ended early, see `run_load`
 
         director.start()
         try:
-            load = run_load(target, load_fields, progress=shown, ledger=folder, calibrate=False)
+            load = run_load(
+                target, load_fields, progress=shown, ledger=folder, calibrate=False,
+                until=lambda: director.enough,
+            )  # fmt: skip
             director.over.set()
             director.join()
         finally:
             director.stop.set()
             director.join()
         drain = follower.drain(
-            settle_s=patience.settle(target), within_s=patience.within_s,
+            settle_s=patience.settle(target), within_s=patience.within_s, linger_s=patience.linger(target),
             progress=lambda: show(queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
@@ -204,6 +211,9 @@ def _describe(
     result.before, result.since = director.before, answers(load) - director.before
     result.struck_s = director.struck_s
     result.connections = dict(disturb.met)
+    if isinstance(disturb, Killing):
+        result.cycles, result.wanted_cycles = disturb.cycles, disturb.wanted
+        result.notes += [disturb.gone] if disturb.gone else []
     result.refusals = [one for one in (disturb.refusal, *load.refusals) if one]
     follower.ledger.import_journals()
     balance = follower.ledger.balance(closed=result.closed)

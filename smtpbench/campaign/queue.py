@@ -140,8 +140,7 @@ def run_queue(
     for, nothing but those and `accepted`. A first KeyboardInterrupt ends the load, a second the wait for the
     rest. Raises SmtpbenchError.
     """
-    if (folder / FILE).exists() or journals(folder):
-        raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
+    require_new(folder)
     if slow is not None:
         script = slow.added_to(script)
     source, own = choose(target, follow, domains, script)
@@ -180,6 +179,12 @@ def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
     ledger.set_fact("target", {"name": target.name, "endpoint": target.main.address})
     ledger.set_fact("observer", source.where)
     ledger.set_fact("exact_times", source.exact)
+
+
+def require_new(folder: Path) -> None:
+    """A ledger is of one run. Raises UsageError where there is one already."""
+    if (folder / FILE).exists() or journals(folder):
+        raise UsageError(f"{folder}: the ledger of another run is in there, name a new folder")
 
 
 def queued(follower: Follower, accepted: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Literal, Self
 
@@ -52,6 +53,12 @@ class LedgerCounts(_Model):
     def of(cls, counts: Counts) -> Self:
         """The same in a model."""
         return cls(**asdict(counts))
+
+    @classmethod
+    def total(cls, several: Iterable[LedgerCounts]) -> Self:
+        """The sums."""
+        rows = [one.model_dump() for one in several]
+        return cls(**{name: sum(row[name] for row in rows) for name in cls.model_fields})
 
     @property
     def wrong(self) -> dict[str, int]:

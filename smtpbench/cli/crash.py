@@ -1,8 +1,10 @@
-"""``smtpbench crash [TARGET] --fault …``: strike the target under load, let it recover, balance."""
+"""``smtpbench crash [TARGET]``: kill the target under load, or strike it otherwise; balance the ledger."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,20 +12,23 @@ import typer
 from rich.console import Console
 
 from smtpbench import __version__
-from smtpbench.campaign.fault_result import OverloadResult
+from smtpbench.campaign.fault_result import FaultResult, OverloadResult
 from smtpbench.campaign.faults import DOES, SIZES, Fault
+from smtpbench.campaign.killing import CYCLES, EVERY_S, Rhythm
 from smtpbench.campaign.overload import Plan, run_fault
 from smtpbench.campaign.queue import WITHIN_S, Patience
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import WorkloadOptions
 from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, queue_progress
 from smtpbench.conformance.result import Verdict
-from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-from smtpbench.lab import open_target
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, SmtpbenchError, UsageError
+from smtpbench.lab import open_running, open_target
+from smtpbench.lab.machine import Machine
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.scenario import find_scenario, is_toml
 from smtpbench.load.workload import parse_duration
 from smtpbench.report import render_terminal, write_outputs
+from smtpbench.target import Target
 
 PLAN = Plan()
 
@@ -34,7 +39,11 @@ def _fault(text: str, metavar: str | None = None) -> Any:
 
 FaultOpt = Annotated[
     list[Fault],
-    _fault("What is done; repeatable: " + "; ".join(f"{one}: {DOES[one]}" for one in Fault) + "."),
+    _fault(
+        "What is done, kill if nothing is said; repeatable: "
+        + "; ".join(f"{one}: {DOES[one]}" for one in Fault)
+        + "."
+    ),
 ]
 ConnectionsOpt = Annotated[
     int | None,
@@ -43,8 +52,10 @@ ConnectionsOpt = Annotated[
         f"({', '.join(f'{name} {size}' for name, size in SIZES.items())}).", "N",
     ),
 ]  # fmt: skip
+CyclesOpt = Annotated[int, _fault("How often it is killed; every other time in a final dot.", "N")]
+EveryOpt = Annotated[str, _fault("Load between two kills, on average.", "TIME")]
 BeforeOpt = Annotated[str, _fault("How long the load goes on before.", "TIME")]
-ForOpt = Annotated[str, _fault("How long the fault lasts.", "TIME")]
+ForOpt = Annotated[str, _fault("How long the fault lasts, if it is no kill.", "TIME")]
 AfterOpt = Annotated[str, _fault("How long the load goes on afterwards.", "TIME")]
 WithinOpt = Annotated[str, _fault("By when mail has to be accepted again.", "TIME")]
 
@@ -53,6 +64,8 @@ def crash(
     target: TargetArg = "embedded",
     *,
     fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    cycles: CyclesOpt = CYCLES,
+    every: EveryOpt = f"{EVERY_S:g}s",
     connections: ConnectionsOpt = None,
     before: BeforeOpt = f"{PLAN.before_s:g}s",
     fault_time: ForOpt = f"{PLAN.fault_s:g}s",
@@ -65,18 +78,22 @@ def crash(
     options: TargetOptions,
     outputs: Outputs,
 ) -> int:
-    """Strike the target while mail goes through it, let it recover, and say what became of each message.
+    """Kill the target while mail goes through it, start it again, and say what became of each message.
 
-    Each fault has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers say how their
-    disk fills up and how they run out of descriptors; another target needs strike and recover, two commands,
-    in the sections shortage.disk-full and shortage.descriptors of its file. Without --rate or --users the
-    load is a gentle one: 50 messages a second, five in a session.
+    A lab server is one of its own then; another target needs [crash] with kill and start in its file. The
+    moments are drawn by --seed, and every other kill waits for a message whose final dot is not answered yet.
+    It shows that a server is process-crash safe; whether it is power-loss safe, no kill can show.
+
+    Other faults: --fault. Each has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers
+    say how their disk fills up and how they run out of descriptors; another target needs strike and recover,
+    two commands, in the sections shortage.disk-full and shortage.descriptors of its file. Without
+    --rate or --users the load is a gentle one: 50 messages a second, five in a session.
 
     Exit code: 0 the target came back and nothing it accepted is missing; 1 something was lost or corrupted,
     or it did not come back; 3 target unreachable, something still on its way, or a fault not inflicted.
     """
-    if not fault:
-        raise UsageError(f"--fault is missing: expected one or more of {', '.join(Fault)}")
+    if cycles < 1:
+        raise UsageError(f"--cycles {cycles}: expected 1 or more")
     if connections is not None and connections < 1:
         raise UsageError(f"--connections {connections}: expected 1 or more")
     plan = Plan(*(parse_duration(one) for one in (before, fault_time, after, within)))
@@ -84,21 +101,30 @@ def crash(
         parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
     )
     fields = _fields(workload, options)
-    result = OverloadResult(smtpbench=__version__, started=datetime.now(UTC).isoformat(timespec="seconds"))
+    rhythm = Rhythm(cycles, parse_duration(every), int(fields.get("seed") or 1))
+    wanted = list(dict.fromkeys(fault)) or [Fault.KILL]
+    result = OverloadResult(
+        smtpbench=__version__, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=rhythm.seed
+    )
     begun = time.monotonic()
     with (
         ledger_folder(outputs.out) as folder,
-        open_target(target, options) as opened,
+        _opened(target, options, killed=Fault.KILL in wanted) as (opened, machine),
         queue_progress(quiet=outputs.quiet) as show,
         interruptible(),
     ):
         result.target = {"name": opened.name, "endpoint": opened.main.address}
-        for one in dict.fromkeys(fault):
-            found = run_fault(
-                opened, one, fields, folder / one, plan=plan, size=connections, follow=follow,
-                patience=patience, progress=show,
-            )  # fmt: skip
-            result.faults.append(found)
+        for one in wanted:
+            try:
+                found = run_fault(
+                    opened, one, fields, folder / one, plan=plan, size=connections, machine=machine,
+                    rhythm=rhythm, follow=follow, patience=patience, progress=show,
+                )  # fmt: skip
+            except SmtpbenchError as error:
+                if not result.faults or isinstance(error, UsageError):
+                    raise
+                found = FaultResult(fault=one, untested=f"{error} (after {result.faults[-1].fault})")
+            result.add(found)
     result.duration_s = round(time.monotonic() - begun, 3)
     write_outputs(
         result, json=outputs.json, junit=outputs.junit, html=outputs.html,
@@ -107,6 +133,17 @@ def crash(
     if not outputs.quiet:
         Console().print(render_terminal(result))
     return crash_exit_code(result)
+
+
+@contextmanager
+def _opened(spec: str, options: TargetOptions, *, killed: bool) -> Iterator[tuple[Target, Machine | None]]:
+    """The target, and its processes if they shall be killed."""
+    if killed:
+        with open_running(spec, options) as running:
+            yield running.target, running.machine
+    else:
+        with open_target(spec, options) as target:
+            yield target, None
 
 
 def _fields(workload: WorkloadOptions, options: TargetOptions) -> dict[str, Any]:
@@ -124,6 +161,6 @@ def _fields(workload: WorkloadOptions, options: TargetOptions) -> dict[str, Any]
 
 def crash_exit_code(result: OverloadResult) -> int:
     """What the verdicts of all faults mean together."""
-    if Verdict.FAIL in result.verdicts:
+    if Verdict.FAIL in result.graded:
         return EXIT_FINDINGS
-    return EXIT_INCONCLUSIVE if Verdict.UNTESTED in result.verdicts else EXIT_OK
+    return EXIT_INCONCLUSIVE if Verdict.UNTESTED in result.graded else EXIT_OK

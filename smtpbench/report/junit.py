@@ -150,12 +150,12 @@ def _retries(root: ElementTree.Element, result: QueueResult, *, strict: bool) ->
 
 def _overload(root: ElementTree.Element, result: OverloadResult, *, strict: bool) -> None:
     """A test case for each check of each fault."""
-    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.overload")
+    suite = ElementTree.SubElement(root, "testsuite", name="smtpbench.crash")
     suite.set("timestamp", visible(result.started))
     suite.set("time", f"{result.duration_s:.3f}")
     failures = {Verdict.FAIL, Verdict.NON_STRICT} if strict else {Verdict.FAIL}
     for fault in result.faults:
-        group = f"overload.{visible(fault.fault)}"
+        group = f"crash.{visible(fault.fault)}"
         if fault.untested:
             case = ElementTree.SubElement(suite, "testcase", classname=group, name="struck", time="0.000")
             ElementTree.SubElement(case, "skipped", message=visible(fault.untested))

@@ -19,9 +19,17 @@ def conclude_overload(result: OverloadResult) -> Conclusion:
         if found:
             return Conclusion(tone, f"{verdict.value}: {', '.join(found)}")  # type: ignore[arg-type]
     names = ", ".join(fault.fault for fault in result.faults)
-    if Verdict.UNTESTED in result.verdicts:
+    if Verdict.UNTESTED in result.graded:
         return Conclusion("warn", f"Inconclusive: not all could be asked of {names}")
     return Conclusion("good", f"survived {names}; nothing that was accepted is missing")
+
+
+def promises(result: OverloadResult) -> list[str]:
+    """The two promises, a sentence each, where the target was killed."""
+    if not any(fault.fault == "kill" for fault in result.faults):
+        return []
+    two = {"process-crash safe": result.verdicts.process_crash, "power-loss safe": result.verdicts.power_loss}
+    return [f"{words}: {one.verdict.value} ({one.reason})" for words, one in two.items()]
 
 
 def basis(check: Check) -> str:
@@ -40,6 +48,15 @@ def sentences(fault: FaultResult) -> list[str]:
     if fault.connections:
         met = ", ".join(f"{number(n)} {MET.get(word, word)}" for word, n in fault.connections.items())
         said.append(f"The connections of the fault: {met}.")
+    if fault.cycles:
+        dots, aimed = (sum(one.final_dots for one in fault.cycles), sum(one.aimed for one in fault.cycles))
+        downs = [one.down_s for one in fault.cycles if one.down_s is not None]
+        said.append(
+            f"{len(fault.cycles)} of {fault.wanted_cycles} kills, {aimed} aimed at a final dot; "
+            f"{number(dots)} final dots were unanswered when they came. "
+            + (f"It greeted again after {min(downs):.2f} to {max(downs):.2f} s." if downs else "")
+        )
+    said += fault.notes
     if fault.refusals:
         said.append(f"First refusals: {'; '.join(fault.refusals[:3])}.")
     if fault.first_accepted_s is not None:

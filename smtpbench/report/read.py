@@ -21,7 +21,7 @@ CONFORMANCE_FILE = "conformance.json"
 LOAD_FILE = "load.json"
 QUEUE_FILE = "queue.json"
 CAPACITY_FILE = "capacity.json"
-OVERLOAD_FILE = "overload.json"
+OVERLOAD_FILE = "crash.json"
 LEDGER_FOLDER = "ledger"
 
 _FILES = (CONFORMANCE_FILE, LOAD_FILE, QUEUE_FILE, CAPACITY_FILE, OVERLOAD_FILE)

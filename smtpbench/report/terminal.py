@@ -192,6 +192,7 @@ def _domains(result: QueueResult) -> Table:
 
 def _overload(result: OverloadResult, name: str) -> list[RenderableType]:
     parts: list[RenderableType] = [_heading("Faults", name, overload.conclude_overload(result))]
+    parts += [Text(visible(sentence)) for sentence in overload.promises(result)]
     for fault in result.faults:
         parts += [Text(), *_fault(fault)]
     return parts

@@ -28,7 +28,7 @@ def write_outputs(
     """Write `result` to every file named, and return the paths in the order written.
 
     `out` is a run folder: ``conformance.json``, ``load.json`` or ``queue.json``, ``capacity.json`` and
-    ``overload.json`` (those there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``.
+    ``crash.json`` (those there are), ``junit.xml``, ``report.html``, ``report.md``, ``summary.txt``.
     `strict` makes `non-strict` a failure in the JUnit file. Raises UsageError if a file cannot be written,
     after all that can be are.
     """

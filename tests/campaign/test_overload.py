@@ -14,7 +14,7 @@ from smtpbench.campaign.fault_result import FaultResult
 from smtpbench.campaign.faults import Commanded, Fault
 from smtpbench.campaign.overload import Plan, answers, run_fault
 from smtpbench.campaign.queue import Patience
-from smtpbench.errors import Inconclusive
+from smtpbench.errors import Inconclusive, UsageError
 from smtpbench.lab.shortage import shortages
 from smtpbench.target import Disturb, Target, load_toml
 
@@ -86,6 +86,13 @@ def test_a_target_without_commands_is_untested(tmp_path: Path) -> None:
     target = Target.model_validate({"endpoints": {"mx": {"port": 1}}})
     result = run_fault(target, Fault.DESCRIPTORS, {}, tmp_path)
     assert "[shortage.descriptors]" in result.untested
+
+
+def test_the_ledger_of_another_run_is_left_alone(tmp_path: Path) -> None:
+    target = Target.model_validate({"endpoints": {"mx": {"port": 1}}})
+    (tmp_path / "ledger.sqlite").touch()
+    with pytest.raises(UsageError, match="the ledger of another run"):
+        run_fault(target, Fault.FLOOD, {}, tmp_path)
 
 
 def test_a_command_that_fails_says_which_and_why() -> None:

@@ -62,5 +62,5 @@ def test_strict_makes_a_failure_of_a_permanent_answer() -> None:
 def test_a_run_folder_is_read_back(tmp_path: Path) -> None:
     found = result(lost=1)
     write_outputs(found, out=tmp_path)
-    assert (tmp_path / "overload.json").is_file()
+    assert (tmp_path / "crash.json").is_file()
     assert read_run(tmp_path).overload == found
