@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smtpbench.campaign.result import LedgerCounts
+from smtpbench.campaign.result import DepthPoint, LedgerCounts
 from smtpbench.conformance.grading import grade
 from smtpbench.conformance.model import Level
 from smtpbench.conformance.observation import Observation
@@ -118,6 +118,8 @@ class FaultResult(_Model):
     ledger: LedgerCounts = LedgerCounts()
     examples: dict[str, list[str]] = Field(default_factory=dict)
     end_to_end: PhaseStats = PhaseStats()
+    queue_depth: list[DepthPoint] = Field(default_factory=list)
+    drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
     checks: list[Check] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
@@ -138,7 +140,11 @@ class FaultResult(_Model):
 
 
 class OverloadResult(_Model):
-    """A whole run, as ``crash --json`` writes it (``model_dump_json(by_alias=True)``)."""
+    """A whole run, as ``crash --json`` writes it (``model_dump_json(by_alias=True)``).
+
+    `ledger` is of all faults together; `end_to_end`, `queue_depth` and `drain_s` are of the last, as there is
+    a load for each. `sustainable_per_s` is null: a target that is struck shows no rate that it sustains.
+    """
 
     schema_: str = Field(default=SCHEMA, alias="schema")
     smtpbench: str = ""
@@ -147,13 +153,18 @@ class OverloadResult(_Model):
     target: dict[str, Any] = Field(default_factory=dict)
     seed: int = 1
     faults: list[FaultResult] = Field(default_factory=list)
-    ledger: LedgerCounts = LedgerCounts()  # of all faults together
+    ledger: LedgerCounts = LedgerCounts()
+    end_to_end: PhaseStats = PhaseStats()
+    queue_depth: list[DepthPoint] = Field(default_factory=list)
+    drain_s: float | None = None
+    sustainable_per_s: float | None = None
     verdicts: Promises = Promises()
 
     def add(self, fault: FaultResult) -> None:
         """One more fault, and what it says of the whole."""
         self.faults.append(fault)
         self.ledger = LedgerCounts.total(one.ledger for one in self.faults)
+        self.end_to_end, self.queue_depth, self.drain_s = fault.end_to_end, fault.queue_depth, fault.drain_s
         if kept := fault.killed:
             self.verdicts = Promises(process_crash=kept)
 

@@ -17,10 +17,10 @@ from typing import Any
 from smtpbench.campaign.fault_judge import judge
 from smtpbench.campaign.fault_result import Answers, FaultResult
 from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
-from smtpbench.campaign.figures import latencies
+from smtpbench.campaign.figures import describe
 from smtpbench.campaign.killing import Killing, Rhythm
 from smtpbench.campaign.queue import Follow, Patience, choose, queued, require_new
-from smtpbench.campaign.result import LedgerCounts
+from smtpbench.campaign.result import QueueResult
 from smtpbench.delivery.follow import Follower
 from smtpbench.errors import SessionError, SmtpbenchError
 from smtpbench.lab.machine import Machine
@@ -217,8 +217,10 @@ def _describe(
     result.refusals = [one for one in (disturb.refusal, *load.refusals) if one]
     follower.ledger.import_journals()
     balance = follower.ledger.balance(closed=result.closed)
-    result.ledger, result.examples = LedgerCounts.of(balance.counts), balance.examples
-    result.end_to_end = latencies([copy.arrived_ns - copy.begun_ns for copy in balance.copies])
+    queue = QueueResult(**load.model_dump(exclude={"schema_"}))
+    describe(queue, balance)
+    result.ledger, result.examples, result.end_to_end = queue.ledger, queue.examples, queue.end_to_end
+    result.queue_depth, result.drain_s = queue.queue_depth, queue.drain_s
     if not director.recovered_ns:
         result.untested = "the load never got a message accepted, so there was nothing to disturb"
         return

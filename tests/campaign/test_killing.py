@@ -55,6 +55,8 @@ def test_what_a_kill_finds(tmp_path: Path, faults: tuple[str, ...], verdict: Ver
     assert result.verdicts.process_crash.verdict is verdict, (one.ledger, one.checks)
     assert (one.ledger.lost > 0) is (verdict is Verdict.FAIL)
     assert result.ledger == one.ledger
+    assert result.queue_depth[-1].depth == one.ledger.lost
+    assert result.end_to_end.count >= one.ledger.delivered
     assert result.verdicts.power_loss.verdict is Verdict.UNTESTED
     assert [cycle.number for cycle in one.cycles] == [1, 2]
     assert all(cycle.sessions > 0 and cycle.down_s for cycle in one.cycles)
