@@ -38,7 +38,8 @@ async def test_sessions_that_are_over_need_no_garbage_collector(running: Running
             left = alive() - before
         finally:
             gc.enable()
-    assert (result.totals.accepted, result.totals.sessions) == (20, 20)
+    assert result.totals.accepted == 20
+    assert result.totals.sessions in (20, 21)  # one may be opened while the last message is on its way
     assert left <= 2  # each user's last
 
 
