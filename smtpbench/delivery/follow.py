@@ -62,7 +62,9 @@ class Follower:
         self._silent_s = 0.0  # for which looks have found nothing; time in which nobody looked is no silence
         self._looked_at = 0.0
         self._pending: int | None = None  # by the last balance, None if there was none since asked
-        self._balance_wanted = False
+        self._balance_from: float | None = (
+            None  # of what looks see that begin then or later; None: of nothing
+        )
         self._stop = threading.Event()
         self._error: SmtpbenchError | None = None
         self._started: Future[None] = Future()
@@ -100,7 +102,7 @@ class Follower:
         self._silent_s, self._looked_at = 0.0, begun  # it counts from here on
         settled_at: float | None = None
         told = begun
-        self._balance_wanted = True
+        self._balance_from = begun  # an earlier look may have missed what was accepted last
         try:
             while (waited := time.monotonic() - begun) < within_s:
                 self.check()
@@ -144,7 +146,8 @@ class Follower:
                 stopping = self._stop.is_set()  # before the look: what came until then is seen
                 begun = time.monotonic()
                 await self._look()
-                if self._balance_wanted and self._all_seen() and begun >= balanced_at:
+                wanted = self._balance_from is not None and begun >= max(self._balance_from, balanced_at)
+                if wanted and self._all_seen():
                     # beside the loop, in which the sink serves the target
                     found = await asyncio.to_thread(self.ledger.balance, closed=False)
                     self._pending = found.counts.pending
