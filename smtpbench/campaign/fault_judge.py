@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smtpbench.campaign.fault_result import KEPT, Check, FaultResult
+from smtpbench.campaign.fault_result import BACK, KEPT, Check, FaultResult
 from smtpbench.campaign.faults import Fault
 from smtpbench.conformance.model import Level
 from smtpbench.conformance.observation import Observation, Outcome
@@ -15,14 +15,14 @@ def judge(result: FaultResult) -> list[Check]:
     if result.fault == Fault.KILL:  # a process that is dead refuses nothing
         return [
             Check.of(KEPT, "6.1", Level.MUST_NOT, _kept(result)),
-            Check.of("serves-again", "", Level.MUST, _serves_again(result)),
+            Check.of(BACK, "", Level.INFO, _serves_again(result)),
             Check.of("delivers-once", "", Level.INFO, _once(result)),
         ]
     return [
         # §6.1: "MUST NOT lose the message for frivolous reasons, such as … a predictable resource shortage"
         Check.of(KEPT, "6.1", Level.MUST_NOT, _kept(result)),
-        # no RFC says that a server has to come back; one that does not is of no use
-        Check.of("serves-again", "", Level.MUST, _serves_again(result)),
+        # no RFC says that a server has to come back: a finding of the campaign, see FaultResult.gone
+        Check.of(BACK, "", Level.INFO, _serves_again(result)),
         # §4.2.1, a rule of thumb: what can succeed if it is repeated unchanged is answered 4yz
         Check.of("refuses-for-now", "4.2.1", Level.PROSE, _refuses_for_now(result)),
         # a queue that could not write down that it had delivered delivers again: no RFC forbids it
@@ -43,7 +43,7 @@ def _kept(result: FaultResult) -> Observation:
     if ledger.lost or ledger.corrupted:
         return Observation(expected, seen, Outcome.VIOLATES)
     if ledger.pending or not result.closed:
-        return Observation(expected, seen, Outcome.UNTESTED, "some are still on their way")
+        return Observation(expected, seen, Outcome.UNTESTED, result.unsure or "some are still on their way")
     if len(result.cycles) < result.wanted_cycles:
         done = f"{len(result.cycles)} of {result.wanted_cycles} kills were done"
         return Observation(expected, seen, Outcome.UNTESTED, done)

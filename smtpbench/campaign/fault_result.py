@@ -18,6 +18,7 @@ NOT_TRACED = "the system calls were not traced; what a process has written survi
 
 
 KEPT = "keeps-what-it-accepted"
+BACK = "serves-again"
 
 
 class _Model(BaseModel):
@@ -66,8 +67,10 @@ class Answers(_Model):
 
 
 class Cycle(_Model):
-    """One kill, `at_s` after the strike. `sessions` and `final_dots` (messages whose end of data was sent and
-    not answered) are what the engines had open just before. `aimed`: it had waited for such a message.
+    """One kill, `at_s` after the strike.
+
+    `sessions` and `final_dots` (messages whose end of data was sent and not answered) are what the engines had
+    open just before. `aimed`: it waited for such a message, if not for ever.
     """
 
     number: int
@@ -115,6 +118,7 @@ class FaultResult(_Model):
     first_accepted_s: float | None = None
     observer: str = ""
     closed: bool = False
+    unsure: str = ""  # why what is missing cannot be called lost
     ledger: LedgerCounts = LedgerCounts()
     examples: dict[str, list[str]] = Field(default_factory=dict)
     end_to_end: PhaseStats = PhaseStats()
@@ -122,6 +126,11 @@ class FaultResult(_Model):
     drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
     checks: list[Check] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it took no mail any more. No RFC forbids that, and all the same it is a finding."""
+        return not self.untested and self.first_accepted_s is None
 
     @property
     def killed(self) -> Judged | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from smtpbench.campaign.fault_result import Cycle
-from smtpbench.delivery.gauge import read_gauges
+from smtpbench.delivery.gauge import Reading, read_gauges
 from smtpbench.errors import Inconclusive
 from smtpbench.lab.machine import Machine, await_greeting
 from smtpbench.target import Target
@@ -65,11 +65,11 @@ class Killing:
         for number in range(1, self._rhythm.cycles + 1):
             if leave.wait(draw.uniform(0.5, 1.5) * self._rhythm.every_s):
                 return
-            aimed = number % AIMED == 0 and self._aim()
-            now, at = read_gauges(self._folder), time.monotonic()
+            now = self._aim() if number % AIMED == 0 else read_gauges(self._folder)
+            at = time.monotonic()
             self._machine.kill()
             cycle = Cycle(
-                number=number, aimed=aimed, at_s=round(at - begun, 3),
+                number=number, aimed=number % AIMED == 0, at_s=round(at - begun, 3),
                 sessions=now.sessions, final_dots=now.unanswered,
             )  # fmt: skip
             self.cycles.append(cycle)
@@ -87,11 +87,9 @@ class Killing:
     def recover(self) -> None:
         """It is up again, or it never will be."""
 
-    def _aim(self) -> bool:
-        """Wait until a final dot is out and not answered; whether one was."""
+    def _aim(self) -> Reading:
+        """Wait until a final dot is out and not answered, but not for ever; what was open then."""
         deadline = time.monotonic() + AIM_S
-        while time.monotonic() < deadline:
-            if read_gauges(self._folder).unanswered:
-                return True
+        while not (now := read_gauges(self._folder)).unanswered and time.monotonic() < deadline:
             time.sleep(AIM_POLL_S)
-        return False
+        return now

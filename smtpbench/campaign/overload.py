@@ -124,6 +124,13 @@ class Director(threading.Thread):
         return 0
 
 
+def _unsure(target: Target, patience: Patience) -> str:
+    """Why a silence proves no loss: mail that a fault put off may wait longer than we do. "" if it does."""
+    if patience.settle_s is not None or (target.relay is not None and target.relay.retry_s is not None):
+        return ""
+    return "how soon the target tries again is not stated: expected relay.retry_s in its file, or --settle"
+
+
 def answers(so_far: Mapping[str, Any] | LoadResult) -> Answers:
     """The counts of a result, or of its `so_far`, which leaves out what is 0."""
     shown = so_far.model_dump(include={"totals", "replies"}) if isinstance(so_far, LoadResult) else so_far
@@ -199,6 +206,7 @@ def run_fault(
         follower.ledger.close()
         raise director.error
     result.closed, result.observer = drain.closed, source.where
+    result.unsure = _unsure(target, patience)
     _describe(result, follower, director, load, disturb)
     follower.ledger.close()
     result.checks = judge(result)
@@ -216,7 +224,7 @@ def _describe(
         result.notes += [disturb.gone] if disturb.gone else []
     result.refusals = [one for one in (disturb.refusal, *load.refusals) if one]
     follower.ledger.import_journals()
-    balance = follower.ledger.balance(closed=result.closed)
+    balance = follower.ledger.balance(closed=result.closed and not result.unsure)
     queue = QueueResult(**load.model_dump(exclude={"schema_"}))
     describe(queue, balance)
     result.ledger, result.examples, result.end_to_end = queue.ledger, queue.examples, queue.end_to_end

@@ -161,6 +161,6 @@ def _fields(workload: WorkloadOptions, options: TargetOptions) -> dict[str, Any]
 
 def crash_exit_code(result: OverloadResult) -> int:
     """What the verdicts of all faults mean together."""
-    if Verdict.FAIL in result.graded:
+    if Verdict.FAIL in result.graded or any(fault.gone for fault in result.faults):
         return EXIT_FINDINGS
     return EXIT_INCONCLUSIVE if Verdict.UNTESTED in result.graded else EXIT_OK

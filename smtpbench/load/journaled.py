@@ -106,6 +106,14 @@ class _Journaled(Flow):
     def connection_lost(self, exc: Exception | None) -> None:
         """As ever, and counted no more."""
         super().connection_lost(exc)
+        self._leave_gauge()
+
+    def part(self) -> None:
+        """The same: of a connection that is dropped so, nothing more is heard."""
+        super().part()
+        self._leave_gauge()
+
+    def _leave_gauge(self) -> None:
         if self._gauged:
             self._gauged = False
             self.book.gauge.change(-1, 0)

@@ -21,11 +21,9 @@ from smtpbench.load.transport import SocketTransport
 
 Args = TypeVarTuple("Args")
 
-READ_SIZE = 1 << 16  # octets: a usual message in one piece
 RETRY_S = 0.1  # how long nothing is accepted where the system has no file descriptor or memory left
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _LAST = socket.MSG_MORE | socket.MSG_NOSIGNAL
 
 
@@ -119,6 +117,7 @@ class AcceptedTransport(SocketTransport):
     """One connection that a client made."""
 
     __slots__ = ("_address",)
+    read_size = 1 << 16  # octets: a usual message in one piece
 
     def __init__(
         self, loop: ServingLoop, epoll: Any, on_ready: dict[int, Callable[[int], None]],
@@ -133,20 +132,6 @@ class AcceptedTransport(SocketTransport):
         on_ready[self._number] = self._ready
         epoll.register(self._number, _READ)
         protocol.connection_made(self)
-
-    def _ready(self, event: int) -> None:
-        """The common case: something has come, all of it in one read."""
-        if event & _ENDED or self._held:
-            self._unusual(event)
-            return
-        try:
-            data = self._recv(READ_SIZE)
-        except OSError as error:
-            self._failed(error)
-            return
-        self._received(data) if data else self._ended()
-        if len(data) == READ_SIZE:
-            self._read()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`socket` and `peername` only."""

@@ -16,7 +16,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 if TYPE_CHECKING:
     from smtpbench.load.eventloop import EventLoop
@@ -26,7 +26,6 @@ OnReady = dict[int, Callable[[int], None]]
 _INPUT = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 EVENTS = _INPUT | select.EPOLLOUT
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-READ_SIZE = 448  # replies are short; CPython allocates objects of up to 512 octets itself, which is cheaper
 HIGH_WATER, LOW_WATER = 1 << 16, 1 << 14  # octets that wait: the protocol pauses above, goes on below
 _RESET = struct.pack("ii", 1, 0)  # struct linger: close without TIME_WAIT
 _NOBODY = asyncio.Protocol()
@@ -47,6 +46,8 @@ class SocketTransport(asyncio.Transport):
         "_closed", "_closing", "_epoll", "_held", "_loop", "_number", "_on_ready", "_out", "_protocol",
         "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
     )  # fmt: skip
+    # octets; replies are short, and CPython allocates objects of up to 512 itself, which is cheaper
+    read_size: ClassVar[int] = 448
     _start_tls_compatible = True
     _protocol: asyncio.Protocol
     _received: Callable[[bytes], None]
@@ -95,12 +96,12 @@ class SocketTransport(asyncio.Transport):
             self._unusual(event)
             return
         try:
-            data = self._recv(READ_SIZE)
+            data = self._recv(self.read_size)
         except OSError as error:
             self._failed(error)
             return
         self._received(data) if data else self._ended()
-        if len(data) == READ_SIZE:
+        if len(data) == self.read_size:
             self._read()
 
     def _unusual(self, event: int) -> None:
@@ -113,7 +114,7 @@ class SocketTransport(asyncio.Transport):
         """Read until there is nothing left: an edge is told once."""
         while not (self._closing or self._read_paused):
             try:
-                data = self._recv(READ_SIZE)
+                data = self._recv(self.read_size)
             except OSError as error:
                 self._failed(error)
                 return

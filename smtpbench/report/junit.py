@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from smtpbench.campaign.fault_result import OverloadResult
+from smtpbench.campaign.fault_result import BACK, OverloadResult
 from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
@@ -163,7 +163,7 @@ def _overload(root: ElementTree.Element, result: OverloadResult, *, strict: bool
             case = ElementTree.SubElement(suite, "testcase", classname=group, name=check.id, time="0.000")
             _properties(case, {"verdict": check.verdict.value})
             message = visible(f"{check.level}: {check.observed}")
-            if check.verdict in failures:
+            if check.verdict in failures or (check.id == BACK and fault.gone):
                 ElementTree.SubElement(case, "failure", message=message, type=check.verdict.value)
             elif check.verdict is Verdict.UNTESTED:
                 ElementTree.SubElement(case, "skipped", message=visible(check.reason or ""))

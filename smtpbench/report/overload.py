@@ -13,6 +13,8 @@ BAD = (Verdict.FAIL, Verdict.NON_STRICT)
 
 def conclude_overload(result: OverloadResult) -> Conclusion:
     """The answer in a line."""
+    if gone := [fault.fault for fault in result.faults if fault.gone]:
+        return Conclusion("bad", f"did not come back: {', '.join(gone)}")
     for verdict, tone in ((Verdict.FAIL, "bad"), (Verdict.NON_STRICT, "warn")):
         found = [f"{fault.fault}: {one.id}" for fault in result.faults for one in fault.checks
                  if one.verdict is verdict]  # fmt: skip

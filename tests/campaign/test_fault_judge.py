@@ -21,7 +21,7 @@ def verdicts(fault: str = "disk-full", **fields: Any) -> dict[str, str]:
 
 def test_a_server_that_does_all_of_it_passes() -> None:
     assert verdicts() == {
-        "keeps-what-it-accepted": "pass", "serves-again": "pass",
+        "keeps-what-it-accepted": "pass", "serves-again": "info",
         "refuses-for-now": "pass", "delivers-once": "info",
     }  # fmt: skip
 
@@ -33,7 +33,12 @@ def test_a_server_that_does_all_of_it_passes() -> None:
         ("keeps-what-it-accepted", "fail", {"ledger": LedgerCounts(accepted=10, delivered=10, corrupted=1)}),
         ("keeps-what-it-accepted", "untested", {"ledger": LedgerCounts(accepted=10, delivered=9, pending=1)}),
         ("keeps-what-it-accepted", "untested", {"ledger": LedgerCounts()}),
-        ("serves-again", "fail", {"first_accepted_s": None}),
+        ("serves-again", "info", {"first_accepted_s": None}),
+        (
+            "keeps-what-it-accepted",
+            "untested",
+            {"ledger": LedgerCounts(accepted=10, delivered=9, pending=1), "unsure": "no schedule"},
+        ),
         ("refuses-for-now", "non-strict", {"since": Answers(rejected_5xx=1)}),
         (
             "refuses-for-now",

@@ -59,9 +59,10 @@ def test_what_a_kill_finds(tmp_path: Path, faults: tuple[str, ...], verdict: Ver
     assert result.end_to_end.count >= one.ledger.delivered
     assert result.verdicts.power_loss.verdict is Verdict.UNTESTED
     assert [cycle.number for cycle in one.cycles] == [1, 2]
-    assert all(cycle.sessions > 0 and cycle.down_s for cycle in one.cycles)
-    assert one.cycles[1].aimed
-    assert one.cycles[1].final_dots > 0
+    assert all(cycle.down_s for cycle in one.cycles)
+    aimed = one.cycles[1]
+    assert aimed.aimed
+    assert 0 < aimed.final_dots <= aimed.sessions < 50  # a second's load would make so many, if none left
     assert one.first_accepted_s is not None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smtpbench.load.eventloop import EventLoop
-from smtpbench.load.transport import HIGH_WATER, READ_SIZE, SocketTransport
+from smtpbench.load.transport import HIGH_WATER, SocketTransport
 
 LIMIT_S = 10
 
@@ -82,6 +82,9 @@ def read_all(peer: socket.socket) -> bytes:
     while chunk := peer.recv(1 << 16):
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+READ_SIZE = SocketTransport.read_size
 
 
 @pytest.mark.parametrize("size", [1, READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 10 * READ_SIZE])

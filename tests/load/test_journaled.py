@@ -11,6 +11,7 @@ import pytest
 
 from smtpbench.delivery.accounts import Counts
 from smtpbench.delivery.arrival import read_arrival
+from smtpbench.delivery.gauge import Gauge
 from smtpbench.delivery.ledger import Ledger
 from smtpbench.load.setup import make_engine
 from smtpbench.load.workload import Workload
@@ -49,6 +50,21 @@ def settled(folder: Path, contents: list[bytes], recipients: tuple[str, ...] = (
         return ledger.balance(closed=True).counts
     finally:
         ledger.close()
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_a_session_that_has_ended_is_open_no_more(
+    tmp_path: Path, running: Running, monkeypatch: pytest.MonkeyPatch, pipelining: bool
+) -> None:
+    left: list[tuple[int, int]] = []
+    monkeypatch.setattr(Gauge, "close", lambda self: left.append((self._sessions, self._unanswered)))
+    async with running() as (_, target):
+        done = await run(
+            target, tmp_path, users=2, messages=10, messages_per_session=1, pipelining=pipelining,
+            watch_share=0,
+        )  # fmt: skip
+    assert done["accepted"] == 10
+    assert left == [(0, 0)]
 
 
 @pytest.mark.parametrize("chunking", [False, True])

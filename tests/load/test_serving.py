@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from smtpbench.load import serving
-from smtpbench.load.serving import READ_SIZE, ServingLoop
+from smtpbench.load.serving import AcceptedTransport, ServingLoop
 from smtpbench.server.sink import Sink, sink_config
 
 LIMIT_S = 20
@@ -64,7 +64,8 @@ async def until(true: Callable[[], object]) -> None:
 def test_sessions_with_messages_of_any_size(keeping: bool) -> None:
     """Smaller than a read, as long, longer; and the last words are there."""
     taken: list[Any] = []
-    bodies = [b"x" * (size - 2) + b"\r\n" for size in (10, READ_SIZE, 3 * READ_SIZE + 1)]
+    whole = AcceptedTransport.read_size
+    bodies = [b"x" * (size - 2) + b"\r\n" for size in (10, whole, 3 * whole + 1)]
 
     async def main() -> None:
         async with Sink(consumer=taken.extend if keeping else None) as sink:

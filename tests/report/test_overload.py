@@ -17,12 +17,14 @@ from smtpbench.report.terminal import render_summary_text
 from tests.report.conftest import HOSTILE
 
 
-def result(lost: int = 0, rejected_5xx: int = 0, untested: str = "") -> OverloadResult:
+def result(
+    lost: int = 0, rejected_5xx: int = 0, untested: str = "", first_accepted_s: float | None = 0.5
+) -> OverloadResult:
     ledger = LedgerCounts(accepted=9, delivered=9 - lost, lost=lost)
     since = Answers(accepted=5, rejected_4xx=5, rejected_5xx=rejected_5xx)
     fault = FaultResult(
         fault="disk-full", words="no room", untested=untested, closed=True, patience_s=60,
-        first_accepted_s=0.5, since=since, connections={"held": 7},
+        first_accepted_s=first_accepted_s, since=since, connections={"held": 7},
         refusals=[HOSTILE] if rejected_5xx else [], ledger=ledger,
     )  # fmt: skip
     fault.checks = judge(fault)
@@ -35,6 +37,7 @@ def result(lost: int = 0, rejected_5xx: int = 0, untested: str = "") -> Overload
         (result(), 0, "survived disk-full"),
         (result(rejected_5xx=1), 0, "non-strict: disk-full: refuses-for-now"),
         (result(lost=1), 1, "fail: disk-full: keeps-what-it-accepted"),
+        (result(first_accepted_s=None), 1, "did not come back: disk-full"),
         (result(untested="no commands"), 3, "untested: no commands"),
     ],
 )
@@ -57,6 +60,7 @@ def test_strict_makes_a_failure_of_a_permanent_answer() -> None:
     assert render_junit(result(rejected_5xx=1)).count("<failure") == 0
     assert render_junit(result(rejected_5xx=1), strict=True).count("<failure") == 1
     assert render_junit(result(lost=1)).count("<failure") == 1
+    assert render_junit(result(first_accepted_s=None)).count("<failure") == 1
 
 
 def test_a_run_folder_is_read_back(tmp_path: Path) -> None:
