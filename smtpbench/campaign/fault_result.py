@@ -69,8 +69,8 @@ class Answers(_Model):
 class Cycle(_Model):
     """One kill, `at_s` after the strike.
 
-    `sessions` and `final_dots` (messages whose end of data was sent and not answered) are what the engines had
-    open just before. `aimed`: it waited for such a message, if not for ever.
+    `sessions` and `final_dots` (messages whose end of data was sent and not answered) are what the engines
+    had open just before. `aimed`: it waited for such a message, if not for ever.
     """
 
     number: int
