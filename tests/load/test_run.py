@@ -23,12 +23,23 @@ from tests.load.conftest import HANG_UP, SILENCE, Running, Script
 
 LIMIT_S = 60
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
-COMMAND = (sys.executable, "-c", "from smtpbench.cli import main; main()", "load")
+COMMAND = (sys.executable, "-X", "faulthandler", "-c", "from smtpbench.cli import main; main()", "load")
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+async def exit_code(command: asyncio.subprocess.Process) -> int:
+    """Of a command that should end; one that does not says where it is."""
+    try:
+        return await asyncio.wait_for(command.wait(), LIMIT_S)
+    except TimeoutError:
+        command.send_signal(signal.SIGABRT)
+        assert command.stderr is not None
+        said = (await command.stderr.read()).decode()
+        raise AssertionError(f"not ended after {LIMIT_S} s:\n{said[-4000:]}") from None
 
 
 async def test_a_closed_workload_with_the_web_page_alongside(running: Running) -> None:
@@ -208,7 +219,7 @@ async def test_a_signal_ends_the_run_early_and_keeps_the_results(
         first = await asyncio.wait_for(command.stderr.readline(), LIMIT_S)
         assert b"accepted" in first
         command.send_signal(number)
-        assert await asyncio.wait_for(command.wait(), LIMIT_S) == 0
+        assert await exit_code(command) == 0
     assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
 
 
