@@ -56,8 +56,9 @@ def codes(said: bytes) -> list[int]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    while not true():  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(LIMIT_S):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("keeping", [False, True])
