@@ -223,8 +223,13 @@ class Relay(_Strict):
 
 class Queue(_Strict):
     """The target's queue. `retry_factor`: its schedule of retries is so many times as fast as in production,
-    so that 30 minutes of RFC 5321 §4.5.4.1 are 30 min / `retry_factor` here; 1 is production itself."""
+    so that 30 minutes of RFC 5321 §4.5.4.1 are 30 min / `retry_factor` here; 1 is production itself.
 
+    `retry_s` is about how long a message that it could not deliver waits for the next attempt, where
+    `relay.retry_s` does not say it; 0 is a server that delivers before it answers, and has no queue.
+    """
+
+    retry_s: Annotated[float, Field(ge=0, le=86_400)] | None = None
     retry_factor: Annotated[float, Field(ge=1, le=1_000_000)] | None = None
 
 
@@ -291,6 +296,11 @@ class Target(_Strict):
     def main(self) -> Endpoint:
         """The endpoint most tests use: mx if there is one, else the first given."""
         return self.endpoints.get(Role.MX) or next(iter(self.endpoints.values()))
+
+    @property
+    def retry_s(self) -> float | None:
+        """About how long a message waits for the next attempt to deliver it; None if nobody says."""
+        return self.relay.retry_s if self.relay and self.relay.retry_s else self.queue.retry_s
 
 
 def load_toml(path: Path) -> Target:

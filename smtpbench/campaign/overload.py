@@ -124,13 +124,6 @@ class Director(threading.Thread):
         return 0
 
 
-def _unsure(target: Target, patience: Patience) -> str:
-    """Why a silence proves no loss: mail that a fault put off may wait longer than we do. "" if it does."""
-    if patience.settle_s is not None or (target.relay is not None and target.relay.retry_s is not None):
-        return ""
-    return "how soon the target tries again is not stated: expected relay.retry_s in its file, or --settle"
-
-
 def answers(so_far: Mapping[str, Any] | LoadResult) -> Answers:
     """The counts of a result, or of its `so_far`, which leaves out what is 0."""
     shown = so_far.model_dump(include={"totals", "replies"}) if isinstance(so_far, LoadResult) else so_far
@@ -206,7 +199,7 @@ def run_fault(
         follower.ledger.close()
         raise director.error
     result.closed, result.observer = drain.closed, source.where
-    result.unsure = _unsure(target, patience)
+    result.unsure = patience.unsure(target)
     _describe(result, follower, director, load, disturb)
     follower.ledger.close()
     result.checks = judge(result)

@@ -31,6 +31,10 @@ NS = 1_000_000_000
 LOCAL_PART = "queue"  # of the addresses that mail goes to
 MAILBOXES = 1000  # at the next hop: many, since a server may hold up mail for an address that was put off
 BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
+NOT_STATED = (
+    "how soon the target tries again is not stated: expected relay.retry_s or queue.retry_s in its file, "
+    "or --settle"
+)
 KILLED = "the run was killed before its end: what is missing may have arrived since"
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -65,7 +69,8 @@ class Patience:
     """How long the target is given when the load is over, in seconds.
 
     What is missing is lost when nothing has arrived for `settle_s` (None: `SETTLE_S`, or `RETRIES` times what
-    the target takes to try again). What is missing after `within_s` while messages still come is pending.
+    the target takes to try again; where that is not stated it is pending). What is missing after `within_s`
+    while messages still come is pending.
     """
 
     settle_s: float | None = None
@@ -74,15 +79,17 @@ class Patience:
 
     def linger(self, target: Target) -> float:
         """How long to look out for duplicates."""
-        return self.linger_s if self.linger_s is not None else LINGER_S + 1.5 * _retry(target)
+        return self.linger_s if self.linger_s is not None else LINGER_S + 1.5 * (target.retry_s or 0.0)
 
     def settle(self, target: Target) -> float:
         """The silence after which nothing more is expected."""
-        return self.settle_s if self.settle_s is not None else max(SETTLE_S, RETRIES * _retry(target))
+        if self.settle_s is not None:
+            return self.settle_s
+        return max(SETTLE_S, RETRIES * (target.retry_s or 0.0))
 
-
-def _retry(target: Target) -> float:
-    return (target.relay.retry_s or 0.0) if target.relay else 0.0
+    def unsure(self, target: Target) -> str:
+        """Why silence proves no loss: mail that was put off may wait longer than we do. "" if it does."""
+        return "" if self.settle_s is not None or target.retry_s is not None else NOT_STATED
 
 
 def choose(
@@ -169,7 +176,9 @@ def run_queue(
             progress=lambda: show(queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
-    result = _result(load, follower.ledger, source, drain, settle_s, busy, slow, script)
+    result = _result(
+        load, follower.ledger, source, drain, settle_s, busy, slow, script, patience.unsure(target)
+    )
     follower.ledger.close()
     return result
 
@@ -195,14 +204,14 @@ def queued(follower: Follower, accepted: int) -> dict[str, Any]:
 
 def _result(
     load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float, busy: float,
-    slow: Slow | None, script: SinkScript | None,
+    slow: Slow | None, script: SinkScript | None, unsure: str,
 ) -> QueueResult:  # fmt: skip
     result = QueueResult(**load.model_dump(exclude={"schema_"}))
     result.observer, result.exact_times = source.where, source.exact
     result.interrupted = load.interrupted or drain.interrupted
-    result.closed, result.settle_s = drain.closed, settle_s
+    result.closed, result.settle_s, result.unsure = drain.closed, settle_s, unsure
     ledger.import_journals()
-    balance = ledger.balance(closed=drain.closed)
+    balance = ledger.balance(closed=drain.closed and not unsure)
     describe(result, balance)
     if isinstance(source, SinkSource):
         result.hop, result.excused = source.scripted, ["duplicated"] if repeats(script) else []

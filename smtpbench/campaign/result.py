@@ -175,6 +175,7 @@ class QueueResult(LoadResult):
     drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
     settle_s: float = 0.0  # how long nothing arrived before what was missing was called lost
     closed: bool = False  # the target has had its time
+    unsure: str = ""  # why what is missing cannot be called lost; then it is pending
     sustainable_per_s: float | None = None
     sustainable_reason: str = ""  # why that is null, or how far it can be trusted
     sustainable: Estimate | None = None  # as far as this one run can tell; null if it was searched for

@@ -178,6 +178,8 @@ def _target_lines(
     for name, (host, port) in config.relays.items():
         listen = Endpoint(host=host, port=port).address
         lines += ["[relay]", f"listen = {_quoted(listen)}", f"domain = {_quoted(name)}", "retry_s = 1.0", ""]
+    if not config.relays:
+        lines += ["[queue]", "retry_s = 0.0", ""]  # what it has accepted is in the mailbox
     lines += [
         "[fixtures]",
         f"recipient = {_quoted(f'alice@{domain}')}",

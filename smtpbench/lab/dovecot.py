@@ -84,7 +84,8 @@ class Dovecot(RootedServer):
 
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """Its deliveries are read back over IMAP."""
-        target = place.target(f"Dovecot {ready['version']}", {Role.LMTP.value: ports[Role.LMTP]})
+        offered = {Role.LMTP.value: ports[Role.LMTP]}
+        target = place.target(f"Dovecot {ready['version']}", offered, at_once=True)
         return target.model_copy(update={"observe": mailbox(place, "imap", ports["imap"])})
 
 

@@ -85,7 +85,9 @@ def _python_server(
 
 def aiosmtpd() -> AbstractContextManager[Running]:
     """aiosmtpd: mx, submission, submissions."""
-    return _python_server("smtpbench.lab.embedded", f"aiosmtpd {version('aiosmtpd')}", utf8=True)
+    return _python_server(
+        "smtpbench.lab.embedded", f"aiosmtpd {version('aiosmtpd')}", utf8=True, at_once=True
+    )
 
 
 def reference(*faults: str) -> AbstractContextManager[Running]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smtpbench.lab.shortage import shortages
-from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Relay, Role, Target, Tls
+from smtpbench.target import Credentials, Endpoint, Fixtures, Observe, Queue, Relay, Role, Target, Tls
 
 HOST = "127.0.0.1"
 DOMAIN = "example.com"
@@ -94,11 +94,13 @@ class Workspace:
         utf8: bool = False,
         bounces: bool = False,
         retry_s: float | None = None,
+        at_once: bool = False,
     ) -> Target:
         """The target of a server that listens on `ports` (role → port) and has the usual fixtures.
 
         `utf8`: it has `UTF8_MAILBOX` too; `bounces`: mail for `BOUNCER` is accepted and fails. Where
         `ports` has one for `RELAY`, mail for `RELAY_DOMAIN` is sent on to it, again after `retry_s`.
+        `at_once`: it has no queue, and what it has accepted is delivered.
         """
         more = {"utf8_recipient": f"{UTF8_MAILBOX}@{DOMAIN}"} if utf8 else {}
         more |= {"bouncing_recipient": f"{BOUNCER}@{DOMAIN}"} if bounces else {}
@@ -116,6 +118,7 @@ class Workspace:
             tls=Tls(ca=self.ca),
             observe=Observe(url=f"maildir:{self.maildir}"),
             relay=self._relay(ports[RELAY], retry_s) if RELAY in ports else None,
+            queue=Queue(retry_s=0.0) if at_once else Queue(),
             shortage=shortages(next(iter(endpoints.values())).port, self.folder),
         )
 

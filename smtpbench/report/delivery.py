@@ -48,7 +48,7 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
     if not ledger.accepted:
         return Conclusion("warn", "Inconclusive: no message was accepted")
     if ledger.pending:
-        why = "the run was ended early" if result.interrupted else "they may still arrive"
+        why = "the run was ended early" if result.interrupted else result.unsure or "they may still arrive"
         return Conclusion("warn", f"Inconclusive: {number(ledger.pending)} of {count} are pending: {why}")
     if ledger.bounced:
         return Conclusion(

@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from smtpbench.campaign import queue
 from smtpbench.campaign.queue import KILLED, Follow, Patience, Slow, recover, run_queue
 from smtpbench.campaign.result import QueueResult
-from smtpbench.errors import UsageError
+from smtpbench.cli.queue import queue_exit_code
+from smtpbench.errors import EXIT_INCONCLUSIVE, UsageError
 from smtpbench.report.delivery import sentences
 from smtpbench.server import MaildirStore, Server, ServerConfig
 from smtpbench.server.sink_script import SinkScript
@@ -107,6 +110,38 @@ def test_one_message_of_a_thousand_is_found(
     assert result.ledger.wrong == {word: 1}
     assert len(result.examples[word]) == 1
     assert result.ledger.accepted == MESSAGES
+
+
+def test_what_is_missing_of_a_server_whose_schedule_nobody_states_is_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same server that loses one, but it may be that it only waits longer than we do."""
+    with serving("queue-loses-every-1000th") as target:
+        relay = target.relay.model_copy(update={"retry_s": None})
+        unstated = target.model_copy(update={"relay": relay})
+        fields = {"users": 4, "messages": MESSAGES}
+        monkeypatch.setattr(queue, "SETTLE_S", 1.0)
+        result = run_queue(unstated, fields, tmp_path / "ledger")
+    assert result.closed
+    assert (result.ledger.lost, result.ledger.pending) == (0, 1)
+    assert "relay.retry_s" in result.unsure
+    assert queue_exit_code(result) == EXIT_INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("stated", "settle_s", "settled"),
+    [({}, None, False), ({}, 5.0, True), ({"queue": {"retry_s": 0}}, None, True),
+     ({"queue": {"retry_s": 60}}, None, True),
+     ({"relay": {"listen": "127.0.0.1:1", "domain": DOMAIN}}, None, False),
+     ({"relay": {"listen": "127.0.0.1:1", "domain": DOMAIN, "retry_s": 60}}, None, True)],
+)  # fmt: skip
+def test_silence_proves_a_loss_where_the_schedule_is_known(
+    stated: dict[str, Any], settle_s: float | None, settled: bool
+) -> None:
+    target = Target.model_validate({"endpoints": {"mx": {"port": 1}}, **stated})
+    patience = Patience(settle_s)
+    assert (patience.unsure(target) == "") is settled
+    assert patience.settle(target) == (settle_s or 4 * max(target.retry_s or 0, 2.5))
 
 
 def test_a_queue_that_reorders_is_told_from_one_that_does_not(queued: Callable[..., QueueResult]) -> None:
