@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from smtpbench import __version__
 from smtpbench.campaign.figures import describe, head_of_line
-from smtpbench.campaign.result import QueueResult
+from smtpbench.campaign.result import CutOff, QueueResult
 from smtpbench.delivery.follow import Drain, Follower
-from smtpbench.delivery.journal import journals
+from smtpbench.delivery.gauge import read_gauges
+from smtpbench.delivery.journal import Outcome, journals
 from smtpbench.delivery.ledger import FILE, Ledger
 from smtpbench.delivery.sources import SinkSource, Source, open_source
 from smtpbench.errors import UsageError
@@ -185,6 +187,7 @@ def run_queue(
 
 def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
     """What a report needs to know if we are killed."""
+    ledger.set_fact("started", datetime.now(UTC).isoformat(timespec="seconds"))
     ledger.set_fact("target", {"name": target.name, "endpoint": target.main.address})
     ledger.set_fact("observer", source.where)
     ledger.set_fact("exact_times", source.exact)
@@ -232,10 +235,14 @@ def recover(folder: Path) -> QueueResult:
     ledger = Ledger(folder)
     ledger.import_journals()
     result = QueueResult(
-        smtpbench=__version__, target=ledger.fact("target") or {},
+        smtpbench=__version__, started=ledger.fact("started") or "", target=ledger.fact("target") or {},
         observer=ledger.fact("observer") or "", exact_times=bool(ledger.fact("exact_times")),
         valid=False, invalid_reasons=[KILLED], interrupted=True,
     )  # fmt: skip
     describe(result, ledger.balance(closed=False))
+    open_then = read_gauges(folder)
+    result.cut_off = CutOff(sessions=open_then.sessions, unanswered=open_then.unanswered)
+    never_answered = ledger.count(Outcome.UNKNOWN) + open_then.unanswered
+    result.ledger.unknown = max(result.ledger.unknown, never_answered)  # those that arrived were counted
     ledger.close()
     return result

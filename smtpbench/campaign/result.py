@@ -153,6 +153,15 @@ class SustainableSearch(_Model):
     wrong: dict[str, int] = {}
 
 
+class CutOff(_Model):
+    """What a run that was killed was in the middle of: open sessions, and messages whose content was out and
+    that had no reply yet. Whether these were accepted, nobody can tell.
+    """
+
+    sessions: int
+    unanswered: int
+
+
 class QueueResult(LoadResult):
     """A whole run, as ``queue --json`` writes it (``model_dump_json(by_alias=True)``)."""
 
@@ -183,6 +192,9 @@ class QueueResult(LoadResult):
     sustainable_at_least: bool = False  # the queue did not grow, so more may be sustainable
     domains: list[DomainStats] = Field(default_factory=list)
     head_of_line: HeadOfLine | None = None
+    cut_off: CutOff | None = (
+        None  # we were killed: this is made from the ledger, and has no figures of a load
+    )
     hop: dict[str, int] = Field(default_factory=dict)  # what the script of our hop did, and how often
     excused: list[str] = Field(default_factory=list)  # words of the ledger that our own hop is the cause of
     retries: Retries | None = None  # a retry campaign, in which there was no load

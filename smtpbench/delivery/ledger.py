@@ -144,10 +144,14 @@ class Ledger:
         """The digests of what is sent."""
         return frozenset(row[0] for row in self._db.execute("select digest from contents"))
 
+    def count(self, outcome: Outcome) -> int:
+        """How many messages have met `outcome`."""
+        found = self._db.execute("select count(*) from entries where outcome = ?", (int(outcome),))
+        return cast(int, found.fetchone()[0])
+
     def accepted(self) -> int:
         """How many messages were acknowledged."""
-        found = self._db.execute("select count(*) from entries where outcome = ?", (int(Outcome.ACCEPTED),))
-        return cast(int, found.fetchone()[0])
+        return self.count(Outcome.ACCEPTED)
 
     def balance(self, *, closed: bool) -> Balance:
         """What became of each message. `closed`: what is missing now is lost."""

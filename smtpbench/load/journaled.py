@@ -121,10 +121,12 @@ class _Journaled(Flow):
     # --- the content goes out ---
 
     def _send_content(self) -> None:
+        self.book.gauge.change(
+            0, 1
+        )  # before, and taken back after the record: see `recover` in campaign/queue.py
         super()._send_content()
         ids = self.book.identifiers
         self._number, self._content = ids.number, ids.content
-        self.book.gauge.change(0, 1)
 
     def _bdat_group(self, message: Transaction, content: Callable[[bytes], bytes]) -> bytes:
         octets = super()._bdat_group(message, content)
@@ -167,7 +169,6 @@ class _Journaled(Flow):
             rcpts = tuple(line for at, line in enumerate(rcpts) if at not in self._untaken)
             self._untaken.clear()
         number, self._number = self._number, 0
-        self.book.gauge.change(0, -1)
         self._ordinal = ordinal = self._ordinal + 1
         try:
             if rcpts is not self._named:
@@ -179,6 +180,8 @@ class _Journaled(Flow):
         except SmtpbenchError as error:
             self.book.fail(error)
             return False
+        finally:
+            self.book.gauge.change(0, -1)
         return True
 
     def _open_session(self) -> int:

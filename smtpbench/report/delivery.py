@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smtpbench.campaign.result import (
+    CutOff,
     Estimate,
     HeadOfLine,
     QueueResult,
@@ -47,6 +48,10 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
         )
     if not ledger.accepted:
         return Conclusion("warn", "Inconclusive: no message was accepted")
+    if result.cut_off:
+        counts = f"{number(ledger.delivered)} delivered, {number(ledger.pending)} pending"
+        doubt = f", {number(result.cut_off.unanswered)} sent and not answered"
+        return Conclusion("warn", f"Inconclusive: the run was killed: {count} by then, {counts}{doubt}")
     if ledger.pending:
         why = "the run was ended early" if result.interrupted else result.unsure or "they may still arrive"
         return Conclusion("warn", f"Inconclusive: {number(ledger.pending)} of {count} are pending: {why}")
@@ -62,7 +67,9 @@ def sentences(result: QueueResult) -> list[str]:
     said = [f"Followed to {result.observer}."] if result.observer else []
     if not result.exact_times and result.observer:
         said.append("Times of arrival are those of the looks that found the messages.")
-    if result.interrupted:
+    if result.cut_off:
+        said.append(f"The run was killed. {cut_off(result.cut_off)}")
+    elif result.interrupted:
         said.append("The run was ended early: what follows is of the part that was made.")
     said += [_rates(result)] if result.accept_rate and result.delivery_rate else []
     said += search_sentences(result.search) if result.search else [_sustainable(result)]
@@ -85,6 +92,15 @@ def sentences(result: QueueResult) -> list[str]:
     counts = result.ledger.model_dump()
     said += [f"{number(counts[word])} {words}." for word, words in MEANINGS.items() if counts[word]]
     return said
+
+
+def cut_off(found: CutOff) -> str:
+    """What is known of a run that was killed."""
+    return (
+        "All that the target had acknowledged to us by then is in the ledger; what is pending may have "
+        f"arrived since. Sessions open: {number(found.sessions)}; messages sent and not answered, of which "
+        f"nobody can tell whether they were accepted: {number(found.unanswered)}."
+    )
 
 
 def _rates(result: QueueResult) -> str:

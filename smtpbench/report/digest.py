@@ -149,9 +149,9 @@ def conclusions(run: Run) -> list[Conclusion]:
     found = [conclude_conformance(run.conformance)] if run.conformance else []
     if run.retries:
         found.append(conclude_retries(run.retries))
-    else:
-        found += [conclude_delivery(run.queue)] if run.queue else []
-        found += [conclude_load(run.load)] if run.load else []
+    elif run.queue:
+        found.append(conclude_delivery(run.queue))
+    found += [conclude_load(run.measured)] if run.measured else []
     found += [conclude_capacity(run.capacity)] if run.capacity else []
     return found + ([conclude_overload(run.overload)] if run.overload else [])
 

@@ -45,10 +45,10 @@ def _plots(run: Run) -> dict[str, Markup]:
     drawn: dict[str, str] = {}
     if run.retries:
         drawn["retries"] = retry_plot(run.retries)
-    elif run.load:
+    if run.measured:
         drawn |= {
-            "latency": latency_plot(run.load), "starts": starts_plot(run.load),
-            "timeline": timeline_plot(run.load),
+            "latency": latency_plot(run.measured), "starts": starts_plot(run.measured),
+            "timeline": timeline_plot(run.measured),
         }  # fmt: skip
     if run.queue and not run.retries:
         drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}

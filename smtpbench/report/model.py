@@ -49,6 +49,11 @@ class Run(BaseModel):
         return self.queue.retries if self.queue else None
 
     @property
+    def measured(self) -> LoadResult | None:
+        """The load, if its figures are known: those of a run that was killed are not."""
+        return None if self.retries or (self.queue and self.queue.cut_off) else self.load
+
+    @property
     def halves(self) -> tuple[Result, ...]:
         """The results there are, conformance first."""
         halves = (self.conformance, self.load, self.capacity, self.overload)

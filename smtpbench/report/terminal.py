@@ -49,8 +49,8 @@ def render_terminal(result: Result | Run) -> RenderableType:
         parts += ([Text()] if parts else []) + _retries(run.retries, run.target.name)
     elif run.queue:
         parts += ([Text()] if parts else []) + _queue(run.queue, run.target.name)
-    if run.load and not run.retries:
-        parts += ([Text()] if parts else []) + _load(run.load, Run(load=run.load).target.name)
+    if run.measured:
+        parts += ([Text()] if parts else []) + _load(run.measured, Run(load=run.load).target.name)
     if run.capacity:
         parts += ([Text()] if parts else []) + _capacity(run.capacity, Run(capacity=run.capacity).target.name)
     if run.overload:

@@ -1,10 +1,8 @@
-"""``smtpbench queue``: its exit codes, its run folder, and what is left of it after a kill."""
+"""``smtpbench queue``: its exit codes and its run folder."""
 
 from __future__ import annotations
 
 import json
-import re
-import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +15,7 @@ from typer.testing import Result
 from smtpbench.campaign.result import LedgerCounts, QueueResult
 from smtpbench.cli.queue import queue_exit_code, retries_exit_code
 from smtpbench.load.result import ThresholdResult, Totals
-from smtpbench.report import read_run
 
-WAIT = 120.0
 BROKEN = ThresholdResult(expression="body.p99 < 1ms", value=2.0, met=False)
 ACCEPTED = Totals(accepted=9)
 
@@ -111,30 +107,6 @@ def test_mistakes_are_one_line(smtpbench: Callable[..., Result], arguments: list
     assert done.exit_code == 2
     assert words in done.output
     assert len(done.output.strip().splitlines()) == 1
-
-
-def test_after_a_kill_nothing_that_was_acknowledged_is_missing(tmp_path: Path) -> None:
-    """What was on the screen when the command was killed is in the report of what it left."""
-    command = [sys.executable, "-m", "smtpbench", "queue", "--rate", "100", "--run-time", "60s"]
-    with subprocess.Popen(
-        [*command, "--out", tmp_path / "run"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as process:
-        shown: list[int] = []
-        while len(shown) < 4:
-            line = process.stderr.readline().decode()
-            assert line, "the command has ended by itself"
-            if found := re.search(r"([\d,]+) accepted", line):
-                shown.append(int(found[1].replace(",", "")))
-        process.send_signal(signal.SIGKILL)
-        process.wait(WAIT)
-    assert not (tmp_path / "run" / "queue.json").exists()
-    queue = read_run(tmp_path / "run").queue
-    assert queue is not None
-    assert queue.interrupted
-    assert queue.ledger.accepted >= shown[-1] > 0
-    assert queue.ledger.accepted == queue.ledger.delivered + queue.ledger.pending
-    assert queue.ledger.delivered > 0
-    assert queue.ledger.wrong == {}
 
 
 def test_a_queue_with_a_fault_as_a_user_would_try_it(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from html import unescape
 from xml.etree import ElementTree
 
 import pytest
 
 from smtpbench.campaign.result import DepthPoint, DomainStats, Estimate, LedgerCounts, QueueResult
+from smtpbench.delivery.gauge import Gauge
 from smtpbench.delivery.journal import Content, Journal
 from smtpbench.delivery.ledger import Ledger
 from smtpbench.errors import UsageError
@@ -111,11 +113,20 @@ def test_the_folder_of_a_run_that_was_killed(tmp_path):
     journal.define_content(0, Content(b"d", b""))
     for number in range(5):
         journal.note(1, number, 0, 0, 1, number, journal.envelope(("a@b.example",)), 0)
+    Gauge(tmp_path / "ledger", b"0123abcd").change(3, 2)
     Ledger(tmp_path / "ledger").close()
     run = read_run(tmp_path)
     assert run.queue is not None
     assert (run.queue.ledger.accepted, run.queue.ledger.pending, run.queue.interrupted) == (5, 5, True)
-    assert "5 of 5 accepted are pending: the run was ended early" in render_summary_text(run)
+    known = "the run was killed: 5 accepted by then, 0 delivered, 5 pending, 2 sent and not answered"
+    for text in (render_html(run), render_markdown(run), render_summary_text(run)):
+        assert known in " ".join(unescape(text).split())
+        assert "not answered, of which nobody can tell whether they were accepted: 2." in " ".join(
+            unescape(text).split()
+        )
+        assert "0 accepted" not in text  # of a load that has no figures
+    assert run.queue.ledger.unknown == 2
+    assert "the run was killed before its end" in render_junit(run)
     journal.close()
 
 
