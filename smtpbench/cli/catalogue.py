@@ -33,7 +33,7 @@ from smtpbench.conformance.proof import (
 )
 from smtpbench.conformance.reference import MX, PROFILES
 from smtpbench.errors import EXIT_FINDINGS, EXIT_OK, UsageError
-from smtpbench.server import FAULTS
+from smtpbench.server.faults import FAULTS
 
 CoverageOpt = Annotated[bool, typer.Option("--coverage", help="Rows, tested, untestable and missing by RFC.")]
 ProofOpt = Annotated[

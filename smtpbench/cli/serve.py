@@ -24,8 +24,8 @@ from smtpbench.cli._listening import (
     write_file,
 )
 from smtpbench.errors import EXIT_OK, UsageError
-from smtpbench.server import FAULTS, MaildirStore, NullStore, Server, ServerConfig, Store
-from smtpbench.server.faults import with_faults
+from smtpbench.server import MaildirStore, NullStore, Server, ServerConfig, Store
+from smtpbench.server.faults import FAULTS, with_faults
 from smtpbench.server.limits import LIMIT_NAMES, limited, parse_limits
 from smtpbench.target import Credentials, Endpoint, Role
 

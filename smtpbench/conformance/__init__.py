@@ -5,5 +5,18 @@ Cases import from here; the guide to writing one is the docstring of `smtpbench.
 
 from __future__ import annotations
 
-from smtpbench.conformance.api import *  # noqa: F403 - one list of names, kept in api
-from smtpbench.conformance.api import __all__ as __all__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smtpbench.conformance.api import *  # noqa: F403 - one list of names, kept in api
+    from smtpbench.conformance.api import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the cases' interface. It is imported on first use: who only reads results needs no server."""
+    if not name.startswith("__"):
+        interface = import_module("smtpbench.conformance.api")
+        if name in getattr(interface, "__all__", ()):  # () while it is itself being imported
+            return getattr(interface, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

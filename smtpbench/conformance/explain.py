@@ -23,7 +23,7 @@ from smtpbench.conformance.model import Catalogue, Requirement
 from smtpbench.conformance.observation import Outcome
 from smtpbench.conformance.passive import Rule
 from smtpbench.errors import UsageError
-from smtpbench.server import FAULTS
+from smtpbench.server.faults import FAULTS
 
 Subject = Case | Rule
 # What `expect` calls its expectations, and the outcome that each stands for.

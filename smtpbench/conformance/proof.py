@@ -36,7 +36,7 @@ from smtpbench.conformance.survey import survey
 from smtpbench.delivery.hop import Hop
 from smtpbench.errors import EXIT_INTERNAL, SmtpbenchError, UsageError
 from smtpbench.lab.workspace import Workspace, workspace
-from smtpbench.server import FAULTS
+from smtpbench.server.faults import FAULTS
 
 EXPLANATIONS = "proof.toml"
 CONCURRENT_CASES = 16  # they wait most of the time: for silence, or for a reply that a fault holds back

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smtpbench.load.result import LoadResult
 from smtpbench.report.digest import outcomes
-from smtpbench.report.plots import decode
+from smtpbench.report.histograms import decode
 from smtpbench.report.text import milliseconds, number
 
 OPENING = ("connect", "tls", "banner", "ehlo", "starttls", "auth")

@@ -15,15 +15,13 @@ from smtpbench.conformance.result import Verdict
 from smtpbench.load.thresholds import measured
 from smtpbench.report import capacity, delivery, digest, overload, retries, text
 from smtpbench.report.breakdown import breakdown, outcome_bar
-from smtpbench.report.capacity_plots import rate_plot, users_plot
-from smtpbench.report.delivery_plots import delivery_plot, depth_plot, sustainable_plot
 from smtpbench.report.model import Result, Run
-from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
-from smtpbench.report.retry_plots import retry_plot
 
 
 def render_html(result: Result | Run) -> str:
     """`result` as one HTML document. Raises UsageError if a latency histogram in it cannot be decoded."""
+    from smtpbench.report.drawn import plots  # matplotlib: half of what a command would wait for at its start
+
     run = Run.of(result)
     script = resource("report.js")
     return (
@@ -35,27 +33,9 @@ def render_html(result: Result | Run) -> str:
             style=Markup(resource("report.css")),  # noqa: S704  our own file
             script=Markup(script),  # noqa: S704  our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            plots=_plots(run),
+            plots=plots(run),
         )
     )
-
-
-def _plots(run: Run) -> dict[str, Markup]:
-    """The plots there are by name, as inline SVG; "" where there is nothing to draw."""
-    drawn: dict[str, str] = {}
-    if run.retries:
-        drawn["retries"] = retry_plot(run.retries)
-    if run.measured:
-        drawn |= {
-            "latency": latency_plot(run.measured), "starts": starts_plot(run.measured),
-            "timeline": timeline_plot(run.measured),
-        }  # fmt: skip
-    if run.queue and not run.retries:
-        drawn |= {"depth": depth_plot(run.queue), "delivery": delivery_plot(run.queue)}
-        drawn["sustainable"] = sustainable_plot(run.queue)
-    if run.capacity:
-        drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
-    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers
 
 
 def resource(name: str) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import binascii
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
-from hdrh.histogram import HdrHistogram
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
-from smtpbench.errors import UsageError
 from smtpbench.load.result import PHASES, LoadResult, PhaseStats, TimelinePoint
 from smtpbench.report.drawing import SERIES, drawing, latency_tick, legend_above, svg_of
+from smtpbench.report.histograms import decode
 
 _WHOLE = "transaction"
 _WHOLE_S = 0.9  # a point of the timeline that lasts longer is a whole second
@@ -115,17 +111,6 @@ def _latencies(axes: Axes, points: Sequence[TimelinePoint]) -> None:
 
 def _count(value: float, _position: int | None) -> str:
     return f"{value:,.0f}"
-
-
-def decode(name: str, stats: PhaseStats) -> Any:
-    """The histogram (µs) of a series. Raises UsageError that names it if it cannot be decoded."""
-    try:
-        histogram = HdrHistogram.decode(stats.hdr)
-    except (binascii.Error, zlib.error, ValueError, IndexError, HdrCookieException) as error:
-        raise UsageError(f"phase {name}: hdr is not a histogram: {error or type(error).__name__}") from None
-    except (HdrLengthException, HdrHistogramSettingsException) as error:
-        raise UsageError(f"phase {name}: hdr is a damaged histogram: {error}") from None
-    return histogram
 
 
 def _spectrum(histogram: Any) -> tuple[list[float], list[float]]:

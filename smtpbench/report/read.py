@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+import smtpbench.conformance.result as conformance
 from smtpbench.campaign import fault_result as overload
 from smtpbench.campaign import result as queue_result
 from smtpbench.campaign.queue import recover
-from smtpbench.conformance import result as conformance
 from smtpbench.errors import UsageError
 from smtpbench.load import capacity_result as capacity
 from smtpbench.load import result as load

@@ -1,17 +1,14 @@
-"""The receiver side: strict reference server, sink, and their named faults."""
+"""The receiver side: strict reference server, sink, and their named faults, which are in `faults`."""
 
 from __future__ import annotations
 
 from smtpbench.server.config import ServerConfig
-from smtpbench.server.faults import FAULTS, Fault, fault
 from smtpbench.server.receiver import Receiver
 from smtpbench.server.server import Server
 from smtpbench.server.store import Copy, MaildirStore, MemoryStore, NullStore, Store
 
 __all__ = [
-    "FAULTS",
     "Copy",
-    "Fault",
     "MaildirStore",
     "MemoryStore",
     "NullStore",
@@ -19,5 +16,4 @@ __all__ = [
     "Server",
     "ServerConfig",
     "Store",
-    "fault",
 ]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from smtpbench.errors import UsageError
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Close, Deliver, StartTls, Wait
-from smtpbench.server.faults import faulty, with_faults
 from smtpbench.server.outbound import Courier, Outbound
 from smtpbench.server.receiver import Receiver
 from smtpbench.server.relay import Relay
@@ -23,6 +22,16 @@ from smtpbench.target import Role
 HANDSHAKE_TIMEOUT = 30.0
 MAX_AHEAD = 65_536  # octets read while a reply is held back; who sends more has to wait
 SHUTDOWN_GRACE = 2.0  # for deliveries under way and last replies when the server is stopped
+_Base = TypeVar("_Base", Receiver, Courier, Relay)
+
+
+def _deviating(base: type[_Base], faults: tuple[str, ...]) -> type[_Base]:
+    """`base` with those of `faults` that are mixins of it. A server without faults does not import them."""
+    if not faults:
+        return base
+    from smtpbench.server.faults import faulty
+
+    return faulty(base, faults)
 
 
 class Server:
@@ -41,9 +50,9 @@ class Server:
     ) -> None:
         self.config = config or ServerConfig()
         self.store: Store = store if store is not None else MemoryStore()
-        self._courier, self._relay = faulty(Courier, faults), faulty(Relay, faults)
+        self._courier, self._relay = _deviating(Courier, faults), _deviating(Relay, faults)
         self.relay: Relay | None = None
-        self.new_receiver: Callable[..., Receiver] = receiver or with_faults(faults)
+        self.new_receiver: Callable[..., Receiver] = receiver or _deviating(Receiver, faults)
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.held: set[asyncio.Task[None]] = set()

@@ -15,7 +15,7 @@ import pytest
 
 from smtpbench.cli.serve import serve
 from smtpbench.errors import UsageError
-from smtpbench.server import FAULTS
+from smtpbench.server.faults import FAULTS
 from smtpbench.target import Role, load_toml
 
 WAIT = 30

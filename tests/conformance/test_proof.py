@@ -35,7 +35,7 @@ from smtpbench.conformance.proof import (
 from smtpbench.conformance.reference import PROFILES
 from smtpbench.errors import UsageError
 from smtpbench.lab.workspace import Workspace
-from smtpbench.server import FAULTS
+from smtpbench.server.faults import FAULTS
 
 FAULT = "rset-closes"
 ABOUT = FAULTS[FAULT].requirements[0]

@@ -12,9 +12,9 @@ import pytest
 
 from smtpbench.conformance.scram import ScramClient
 from smtpbench.errors import UsageError
-from smtpbench.server import FAULTS, Receiver
+from smtpbench.server import Receiver
 from smtpbench.server.dialogue import Close, StartTls
-from smtpbench.server.faults import BASES, shortage, with_faults
+from smtpbench.server.faults import BASES, FAULTS, shortage, with_faults
 from smtpbench.target import Role
 from tests.server.extension_probes import EXTENSION_PROBES, SUBMISSION_PROBES
 
@@ -403,7 +403,7 @@ def test_two_faults_with_one_helper_are_refused():
 
 
 def test_there_are_faults_enough_and_the_registry_is_complete_on_import():
-    code = "from smtpbench.server import FAULTS; print(len(FAULTS))"
+    code = "from smtpbench.server.faults import FAULTS; print(len(FAULTS))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
