@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """A name of the cases' interface. It is imported on first use: who only reads results needs no server."""
-    if not name.startswith("__"):
+    if name == "__all__" or not name.startswith("_"):
         interface = import_module("smtpbench.conformance.api")
-        if name in getattr(interface, "__all__", ()):  # () while it is itself being imported
+        if name in ("__all__", *getattr(interface, "__all__", ())):  # () while it is itself being imported
             return getattr(interface, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
