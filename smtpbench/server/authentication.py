@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 
-from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Dialogue
 from smtpbench.server.sasl import MECHANISMS, AuthRefused, Exchange, Mechanism, Site, not_base64
 from smtpbench.wire.parse import Command
@@ -14,12 +13,10 @@ from smtpbench.wire.parse import Command
 class Authentication(Dialogue):
     """Who the client is: `authenticated` is its user name, None as long as it has shown none."""
 
-    def __init__(self, config: ServerConfig, *, tls: bool) -> None:
-        super().__init__(config)
-        self.tls_active = tls
-        self.tls_unique: bytes | None = None  # of RFC 5929 §3, where the TLS layer has it
-        self.authenticated: str | None = None
-        self._exchange: Exchange | None = None
+    tls_active = False
+    tls_unique: bytes | None = None  # of RFC 5929 §3, where the TLS layer has it
+    authenticated: str | None = None
+    _exchange: Exchange | None = None
 
     def offers(self, keyword: str) -> bool:
         """Whether an extension that is not switched off is on offer in this state."""

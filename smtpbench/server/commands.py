@@ -25,7 +25,7 @@ NEED_AUTH = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT, Verb.BURL, Ve
 Refusal = tuple[int, str, str]  # reply code, RFC 3463 code, text
 
 
-@dataclass
+@dataclass(slots=True)
 class Recipient:
     """One accepted recipient: its path as sent, the mailbox it is for (None: relayed), its parameters."""
 
@@ -35,7 +35,7 @@ class Recipient:
     parameters: Parameters = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class Transaction:
     """What MAIL, RCPT and the content have brought so far; `parameters` are those of MAIL."""
 
@@ -51,14 +51,16 @@ class Transaction:
 class SessionCommands(Authentication):
     """A session: its state, its peer, and the commands that leave mail alone."""
 
+    state = State.START
+    helo = ""
+    extended = False
+    transaction: Transaction | None = None
+    _parameters: frozenset[str] = frozenset()
+
     def __init__(self, config: ServerConfig, *, client: str = "127.0.0.1", tls: bool = False) -> None:
-        super().__init__(config, tls=tls)
+        super().__init__(config)
+        self.tls_active = tls
         self.client = address_literal(client)
-        self.state = State.START
-        self.helo = ""
-        self.extended = False
-        self.transaction: Transaction | None = None
-        self._parameters: frozenset[str] = frozenset()
 
     @property
     def lmtp(self) -> bool:

@@ -7,8 +7,9 @@ does not end its lines. This file may not know what a command does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.store import Copy
@@ -51,18 +52,34 @@ class Close:
 Action = Deliver | StartTls | Wait | Close
 
 
+class Awaited(Enum):
+    """What the input is, at its beginning."""
+
+    LINE = 1
+    CONTENT = 2
+    CHUNK = 3
+
+
+_LINE, _CONTENT, _CHUNK = Awaited.LINE, Awaited.CONTENT, Awaited.CHUNK
+
+
 class Dialogue:
-    """Feed it what was read; send what it gives back; then do `action`, if there is one."""
+    """Feed it what was read; send what it gives back; then do `action`, if there is one.
+
+    What a session begins with stands in the classes, so that a new one costs little; and it has no reference
+    to itself, so that it is gone as soon as its connection is.
+    """
+
+    action: Action | None = None
+    chunk_left = 0
+    _awaited = Awaited.LINE
+    _overlong = False
+    _content: ContentReceiver | None = None
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = self.configure(config)
-        self.action: Action | None = None
         self.input = bytearray()
         self.output: list[bytes] = []
-        self._read: Callable[[], bool] = self.read_line
-        self._overlong = False
-        self._content: ContentReceiver | None = None
-        self.chunk_left = 0
 
     # what subclasses decide
 
@@ -109,6 +126,12 @@ class Dialogue:
             pass
         return self.take_output()
 
+    def _read(self) -> bool:
+        """Take what the input begins with; whether there was anything to take."""
+        if self._awaited is _LINE:
+            return self.read_line()
+        return self._read_content() if self._awaited is _CONTENT else self._read_chunk()
+
     def waited(self) -> bytes:
         """The time of a `Wait` has passed; what to send."""
         self.action = None
@@ -152,7 +175,7 @@ class Dialogue:
     def begin_content(self) -> None:
         """From here on the input is message content, up to the end of data."""
         self._content = self.new_content()
-        self._read = self._read_content
+        self._awaited = _CONTENT
 
     def _read_content(self) -> bool:
         if not self.input:
@@ -166,7 +189,7 @@ class Dialogue:
         if not content.complete:
             return False
         self.input += content.rest
-        self._read = self.read_line
+        self._awaited = _LINE
         self.on_content_end()
         return True
 
@@ -179,7 +202,7 @@ class Dialogue:
         """The next `size` octets of the input are a chunk (RFC 3030)."""
         self._content = None
         self.chunk_left = size
-        self._read = self._read_chunk
+        self._awaited = _CHUNK
 
     def _read_chunk(self) -> bool:
         data = self.take_chunk()
@@ -187,7 +210,7 @@ class Dialogue:
             self.on_content(data)
         if self.chunk_left:
             return False
-        self._read = self.read_line
+        self._awaited = _LINE
         self.on_chunk_end()
         return True
 
@@ -201,7 +224,7 @@ class Dialogue:
     @property
     def reads_lines(self) -> bool:
         """Whether the input is lines now, and no content or chunk."""
-        return self._read == self.read_line
+        return self._awaited is _LINE
 
     def parse(self, line: bytes) -> Command | CommandError:
         """What a command line says."""

@@ -44,6 +44,8 @@ class Receiver(Extensions, Reporting, Submission):
     first, then delivers, starts TLS or closes, and calls `delivered` or `tls_started` to go on.
     """
 
+    _chunk: tuple[Command, Refusal | None] | None = None
+
     def __init__(
         self,
         config: ServerConfig,
@@ -54,7 +56,6 @@ class Receiver(Extensions, Reporting, Submission):
     ) -> None:
         super().__init__(config, client=client, tls=tls)
         self._now = now
-        self._chunk: tuple[Command, Refusal | None] | None = None
 
     # the envelope
 

@@ -56,6 +56,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.held: set[asyncio.Task[None]] = set()
+        self.loop: asyncio.AbstractEventLoop
         self._server: asyncio.Server | None = None
         self._port: int | None = None
         if self.config.role is Role.SUBMISSIONS and self.config.tls is None:
@@ -82,10 +83,10 @@ class Server:
 
     async def listen(self, port: int) -> None:
         """Take connections on `port`. Raises UsageError where it cannot be bound."""
-        loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         implicit = self.config.tls if self.config.role is Role.SUBMISSIONS else None
         try:
-            self._server = await loop.create_server(
+            self._server = await self.loop.create_server(
                 self.new_connection, self.config.host, port, ssl=implicit, backlog=1024
             )
         except OSError as error:
@@ -103,7 +104,7 @@ class Server:
         self._server.close()
         for connection in list(self.connections):
             connection.shut_down()
-        waiting = [*self.tasks, *(connection.closed for connection in self.connections)]
+        waiting = [*self.tasks, *(connection.until_closed() for connection in self.connections)]
         if waiting:
             await asyncio.wait(waiting, timeout=SHUTDOWN_GRACE)
         for connection in list(self.connections):
@@ -152,18 +153,25 @@ class Server:
 class Connection(asyncio.Protocol):
     """One connection: moves octets between the transport and its receiver, and carries out actions."""
 
+    _transport: asyncio.Transport | None = None
+    _receiver: Receiver | None = None
+    _last_input = 0.0
+    _timer: asyncio.TimerHandle | None = None
+    _waiting: asyncio.Task[Any] | None = None  # for a reply that is late on purpose
+    _write_paused = False
+    _busy = False  # a task of ours carries out an action; input that comes now is kept for later
+    _stopping = False
+    _closed: asyncio.Future[None] | None = None
+
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._receiver: Receiver | None = None
-        self._last_input = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Task[Any] | None = None  # for a reply that is late on purpose
-        self._write_paused = False
-        self._busy = False  # a task of ours carries out an action; input that comes now is kept for later
-        self._stopping = False
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self._loop = server.loop
+
+    def until_closed(self) -> asyncio.Future[None]:
+        """Done as soon as the connection is gone."""
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+        return self._closed
 
     # asyncio.Protocol
 
@@ -211,8 +219,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
         if receiver is not None:
             unfinished = receiver.disconnected()
             if unfinished:

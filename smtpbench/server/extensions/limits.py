@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from smtpbench.server.config import ServerConfig
 from smtpbench.server.extensions.hooks import Hooks
 from smtpbench.wire.parse import Command
 from smtpbench.wire.state import Verb
@@ -11,9 +10,7 @@ from smtpbench.wire.state import Verb
 class Limits(Hooks):
     """RCPTMAX is the limit that there is anyhow; MAILMAX counts every MAIL, whatever becomes of it."""
 
-    def __init__(self, config: ServerConfig, *, client: str = "127.0.0.1", tls: bool = False) -> None:
-        super().__init__(config, client=client, tls=tls)
-        self.mails = 0
+    mails = 0
 
     def keyword_value(self, keyword: str) -> str:
         """§4: the limits by name."""

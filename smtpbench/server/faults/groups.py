@@ -17,7 +17,7 @@ class GroupCutAt32K(Receiver):
     """Of commands that come in one read, those beyond 32 KiB are lost."""
 
     def feed(self, data: bytes) -> bytes:
-        commands = self._read == self.read_line and data.count(b"\r\n") > 1
+        commands = self.reads_lines and data.count(b"\r\n") > 1
         return super().feed(data[:CUT] if commands else data)
 
 
