@@ -7,6 +7,7 @@ words leave in one segment with the end of the connection.
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import errno
 import select
@@ -24,7 +25,8 @@ Args = TypeVarTuple("Args")
 RETRY_S = 0.1  # how long nothing is accepted where the system has no file descriptor or memory left
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_LAST = socket.MSG_MORE | socket.MSG_NOSIGNAL
+# Ints and `_socket`, as in `transport.py`.
+_STREAM, _LAST = int(socket.SOCK_STREAM), int(socket.MSG_MORE | socket.MSG_NOSIGNAL)
 
 
 class ServingLoop(EventLoop):
@@ -57,7 +59,7 @@ class ServingLoop(EventLoop):
         self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, *_: object
     ) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._on_ready[sock.fileno()] = partial(self._accept, sock, protocol_factory)
+        self._on_ready[sock.fileno()] = partial(self._accept, sock, int(sock.family), protocol_factory)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def _stop_serving(self, sock: socket.socket) -> None:
@@ -65,8 +67,9 @@ class ServingLoop(EventLoop):
         sock.close()
 
     def _accept(
-        self, listener: socket.socket, protocol_factory: Callable[[], asyncio.BaseProtocol], _: int
-    ) -> None:
+        self, listener: socket.socket, family: int, protocol_factory: Callable[[], asyncio.BaseProtocol],
+        _: int,
+    ) -> None:  # fmt: skip
         """Take one client: if there are more, the next wait says so, and nobody's answer is late for it."""
         try:
             number, address = listener._accept()  # type: ignore[attr-defined]
@@ -76,9 +79,9 @@ class ServingLoop(EventLoop):
                 self._epoll.modify(listener.fileno(), 0)
                 self.call_later(RETRY_S, self._listen_again, listener)
             return  # or the client is gone already
-        connected = socket.SocketType(listener.family, socket.SOCK_STREAM, 0, number)
+        connected = _socket.socket(family, _STREAM, 0, number)
         connected.setblocking(False)
-        AcceptedTransport(self, self._epoll, self._on_ready, protocol_factory(), connected, address)
+        AcceptedTransport(self, self._epoll, self._on_ready, protocol_factory(), connected, number, address)
 
     def _listen_again(self, listener: socket.socket) -> None:
         if listener.fileno() in self._on_ready:
@@ -121,16 +124,16 @@ class AcceptedTransport(SocketTransport):
 
     def __init__(
         self, loop: ServingLoop, epoll: Any, on_ready: dict[int, Callable[[int], None]],
-        protocol: asyncio.BaseProtocol, connected: socket.SocketType, address: Any,
+        protocol: asyncio.BaseProtocol, connected: _socket.socket, number: int, address: Any,
     ) -> None:  # fmt: skip
         self._loop, self._on_ready, self._epoll, self._address = loop, on_ready, epoll, address
         self._out, self._waiting = [], 0
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
         self.set_protocol(protocol)
-        self._socket, self._number = connected, connected.fileno()
+        self._socket, self._number = connected, number
         self._recv, self._send = connected.recv, connected.send
-        on_ready[self._number] = self._ready
-        epoll.register(self._number, _READ)
+        on_ready[number] = self._ready
+        epoll.register(number, _READ)
         protocol.connection_made(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -169,17 +169,16 @@ class Sink(Server):
 class SinkConnection(Connection):
     """A connection with no timer of its own, which costs nothing but for what its receiver does."""
 
-    def __init__(self, sink: Sink) -> None:
-        super().__init__(sink)
-        self._sink = sink
-        self._heard = True
+    _server: Sink
+    _heard = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there, whoever it is: to ask the system for its address costs as much as a command."""
         self._transport = cast(asyncio.Transport, transport)
-        self._receiver = self._sink.new_receiver(self._sink.config)
-        self._sink.connections.add(self)
-        self._send(self._receiver.greeting())
+        sink = self._server
+        self._receiver = receiver = sink.new_receiver(sink.config)
+        sink.connections.add(self)
+        self._send(receiver.greeting())
 
     def data_received(self, data: bytes) -> None:
         """Octets of the client."""
@@ -236,14 +235,14 @@ class HoldingConnection(SinkConnection):
     def _send(self, data: bytes) -> None:
         if self._held:
             self._held.append(data)
-        elif data and self._sink.undelivered:
+        elif data and self._server.undelivered:
             self._held.append(data)
-            self._sink.hold_back(self)
+            self._server.hold_back(self)
         else:
             super()._send(data)
 
     def _leave(self, last_words: bytes) -> None:
-        if self._held or self._sink.undelivered:
+        if self._held or self._server.undelivered:
             self._send(last_words)
             self._act()  # at once if nothing is held back: a drop without a word
         else:

@@ -20,12 +20,12 @@ from smtpbench.server.config import ServerConfig
 from smtpbench.server.receiver import ACCEPTED, TOO_LARGE, Receiver
 from smtpbench.server.store import RELAYED
 from smtpbench.wire.content import END_OF_DATA
-from smtpbench.wire.grammar import NULL_PATH, Path
+from smtpbench.wire.grammar import NULL_PATH
 from smtpbench.wire.parse import Command, CommandError, parse_command
 from smtpbench.wire.state import State, Verb
 
 KNOWN_LINES = 8_192  # parsed lines that are remembered, of all sessions …
-KNOWN_GROUPS = 2_048  # … and groups of lines that were sent together (RFC 2920) …
+KNOWN_GROUPS = 8_192  # … and groups of lines that were sent together (RFC 2920), or one alone …
 LONGEST_KNOWN = 512  # … with the octets of the longest, which is the limit for a line (RFC 5321 §4.5.3.1.4)
 KNOWN_CLIENTS = 256  # names that clients gave in EHLO, with the replies
 # An attribute of an enumeration takes longer to find than the rest of a step does.
@@ -70,6 +70,7 @@ class Phrases:
         self.go_on = b"354 End data with <CR><LF>.<CR><LF>\r\n"
         self.taken = f"250 {codes[2]}{ACCEPTED[2]}\r\n".encode()
         self.bye = f"221 {codes[2]}{config.name} closing connection\r\n".encode()
+        self.each = config.role == "lmtp"  # a reply for each recipient (RFC 2033 §4.2)
         self.hellos: dict[bytes, Hello] = {}
 
 
@@ -92,12 +93,16 @@ class Intake(Protocol):
         """The same message, for the consumer."""
 
 
-_Step = Callable[["SinkReceiver", bytes, Path], bytes | None]
-_Known = tuple[_Step, bytes, Path]  # what to do, with the line (CRLF included) and the path it is about
+_Step = Callable[["SinkReceiver", bytes, Recipient], bytes | None]
+_Known = tuple[_Step, bytes, Recipient]  # what to do, with the line (CRLF included) and whom it is about
 
 
 class SinkReceiver(Receiver):
     """A session in which every path is taken, and no message is looked into."""
+
+    ordinal = 0
+    _fresh = False  # 354 was said, and nothing came since
+    _short = True  # nothing is half read, and what comes next is a line, or a message
 
     def __init__(
         self, config: ServerConfig, *, intake: Intake, client: str = "127.0.0.1", tls: bool = False
@@ -105,9 +110,6 @@ class SinkReceiver(Receiver):
         super().__init__(config, client=client, tls=tls)
         self.intake = intake
         self.session = intake.open_session()
-        self.ordinal = 0
-        self._fresh = False  # 354 was said, and nothing came since
-        self._short = True  # nothing is half read, and what comes next is a line, or a message
         self._phrases = intake.phrases
 
     def greeting(self) -> bytes:
@@ -127,13 +129,15 @@ class SinkReceiver(Receiver):
             if end == len(data):
                 return self.take_output()
             data = data[end:]
-        steps = _known_group(data) if len(data) <= LONGEST_KNOWN else ()
+        steps = _groups.get(data)
+        if steps is None:
+            steps = _group(data)
         if len(steps) == 1 and not self.output:
-            ((step, line, path),) = steps
-            said = step(self, line, path)
+            ((step, line, about),) = steps
+            said = step(self, line, about)
             return said if said is not None else super().feed(data)
-        for number, (step, line, path) in enumerate(steps):
-            said = step(self, line, path)
+        for number, (step, line, about) in enumerate(steps):
+            said = step(self, line, about)
             if said is None:
                 return super().feed(b"".join([line for _, line, _ in steps[number:]]))
             self.output.append(said)
@@ -159,7 +163,7 @@ class SinkReceiver(Receiver):
         self.finish(transaction, data[: dot + 2])
         return dot + len(END_OF_DATA)
 
-    def quick_hello(self, line: bytes, _: Path) -> bytes | None:
+    def quick_hello(self, line: bytes, _: Recipient) -> bytes | None:
         """EHLO, LHLO or HELO as it came before: the reply. None: it could not be done so."""
         hello = self._phrases.hellos.get(line)
         if hello is None or self.tls_active:
@@ -169,26 +173,26 @@ class SinkReceiver(Receiver):
         reply, self.helo, self.extended, self._parameters = hello
         return reply
 
-    def quick_mail(self, _: bytes, path: Path) -> bytes | None:
+    def quick_mail(self, _: bytes, about: Recipient) -> bytes | None:
         """MAIL without parameters, likewise."""
         if self.state is not _READY:
             return None
-        self.transaction = Transaction(path)
+        self.transaction = Transaction(about.path)
         self.state = _MAIL
         return self._phrases.mail
 
-    def quick_rcpt(self, _: bytes, path: Path) -> bytes | None:
+    def quick_rcpt(self, _: bytes, about: Recipient) -> bytes | None:
         """RCPT without parameters, likewise."""
         transaction = self.transaction
         if transaction is None or (self.state is not _MAIL and self.state is not _RCPT):
             return None
         if len(transaction.recipients) >= self.config.max_recipients:
             return None
-        transaction.recipients.append(Recipient(path, path.mailbox, RELAYED))
+        transaction.recipients.append(about)
         self.state = _RCPT
         return self._phrases.rcpt
 
-    def quick_data(self, _: bytes, __: Path) -> bytes | None:
+    def quick_data(self, _: bytes, __: Recipient) -> bytes | None:
         """DATA, likewise."""
         if self.state is not _RCPT or self.transaction is None or self.transaction.binary:
             return None
@@ -196,7 +200,7 @@ class SinkReceiver(Receiver):
         self._fresh = True
         return self._phrases.go_on
 
-    def quick_quit(self, _: bytes, __: Path) -> bytes:
+    def quick_quit(self, _: bytes, __: Recipient) -> bytes:
         """QUIT."""
         self.close()
         self._short = False
@@ -250,7 +254,7 @@ class SinkReceiver(Receiver):
 
     def answer_taken(self, transaction: Transaction) -> None:
         """Say that the message was taken."""
-        if self.lmtp:
+        if self._phrases.each:
             self.conclude([ACCEPTED] * len(transaction.recipients))
             return
         self.transaction = None
@@ -280,9 +284,20 @@ def _forgiven(line: bytes) -> bytes:
 _LAST = (SinkReceiver.quick_data, SinkReceiver.quick_quit)
 
 
-@lru_cache(KNOWN_GROUPS)
-def _known_group(data: bytes) -> tuple[_Known, ...]:
-    """The steps of lines that were sent together; none if there is anything else in `data`."""
+_groups: dict[bytes, tuple[_Known, ...]] = {}  # a look into it takes half as long as a call of a cache
+
+
+def _group(data: bytes) -> tuple[_Known, ...]:
+    """The steps of lines that were sent together; none if there is anything else in `data`. Remembered."""
+    if len(data) > LONGEST_KNOWN:
+        return ()
+    if len(_groups) >= KNOWN_GROUPS:
+        _groups.clear()
+    _groups[data] = steps = _steps(data)
+    return steps
+
+
+def _steps(data: bytes) -> tuple[_Known, ...]:
     *lines, rest = data.split(b"\r\n")
     steps = tuple([known for known in map(_known_line, lines) if known is not None])
     last_words = any(step in _LAST for step, _, _ in steps[:-1])  # what follows them is not a command
@@ -298,4 +313,4 @@ def _known_line(line: bytes) -> _Known | None:
     path = command.path or NULL_PATH
     if command.verb is Verb.RCPT and not path.domain:  # <Postmaster>: the receiver knows whose
         return None
-    return _QUICK[command.verb], line + b"\r\n", path
+    return _QUICK[command.verb], line + b"\r\n", Recipient(path, path.mailbox, RELAYED)
