@@ -16,11 +16,20 @@ The text of an error is one line that names what was wrong and where, ready for 
 
 from __future__ import annotations
 
+import errno
+import os
+
 EXIT_OK = 0
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 EXIT_INTERNAL = 4
+
+
+def os_words(error: OSError) -> str:
+    """What the system says, without numbers, addresses and the like; also of a name it cannot resolve."""
+    known = error.errno is not None and error.errno in errno.errorcode
+    return os.strerror(error.errno or 0) if known else error.strerror or str(error) or type(error).__name__
 
 
 class SmtpbenchError(Exception):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import errno
-import os
 import ssl
 import time
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ from functools import lru_cache
 from typing import Self
 
 from smtpbench._incoming import MAX_QUEUED, Incoming
-from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, TlsFailed, Unreachable
+from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, TlsFailed, Unreachable, os_words
 from smtpbench.target import Endpoint, Timeouts, Tls
 from smtpbench.transcript import Transcript
 from smtpbench.wire import sasl
@@ -387,8 +385,8 @@ def _reason(error: Exception) -> str:
         return "the server answered with something that is not TLS"
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, OSError):
+        return os_words(error).lower()
     return str(error) or type(error).__name__
 
 

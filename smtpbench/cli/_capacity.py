@@ -139,12 +139,12 @@ def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
     settings = Settings(
         start=options.start_rate,
         maximum=options.max_rate or _DEFAULT.maximum,
-        trial_s=parse_duration(options.trial_time),
-        warm_up_s=parse_duration(warm_up) if warm_up else _DEFAULT.warm_up_s,
+        trial_s=parse_duration(options.trial_time, "--trial-time"),
+        warm_up_s=parse_duration(warm_up, "--warm-up") if warm_up else _DEFAULT.warm_up_s,
         precision=precision,
         max_users=options.max_users,
-        budget_s=parse_duration(options.budget),
-        recovery_s=parse_duration(options.recovery),
+        budget_s=parse_duration(options.budget, "--budget"),
+        recovery_s=parse_duration(options.recovery, "--recovery"),
     )
     if settings.trial_s < SHORTEST_TRIAL_S:
         raise UsageError(f"--trial-time {options.trial_time}: expected {SHORTEST_TRIAL_S:g}s or more")

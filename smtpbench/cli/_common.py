@@ -11,6 +11,7 @@ runs. Tests call the function itself, with the groups built by hand.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import signal
@@ -24,7 +25,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from smtpbench.errors import EXIT_INTERNAL, SmtpbenchError
+from smtpbench.errors import EXIT_INTERNAL, SmtpbenchError, UsageError
 from smtpbench.lab.options import TargetOptions
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -106,6 +107,34 @@ _GROUPS: dict[type[Any], dict[str, Any]] = {
 }
 
 
+def require_writable(outputs: Outputs) -> None:
+    """That each file can be written, before anything is measured for it. Raises UsageError."""
+    named = [outputs.json, outputs.junit, outputs.html, outputs.markdown, outputs.out]
+    for path in named:
+        if path is not None and (reason := _obstacle(path, folder=path is outputs.out)):
+            raise UsageError(f"{path}: cannot be written: {os.strerror(reason)}")
+
+
+def _obstacle(path: Path, *, folder: bool) -> int | None:
+    """The errno of writing a file, or a folder of files, at `path`; folders on the way are made then."""
+    try:
+        there = path.exists()
+        nearest = path if there else next(one for one in path.absolute().parents if one.exists())
+    except OSError as error:
+        return error.errno
+    if nearest.is_dir() is not (folder or not there):
+        return errno.EISDIR if there and not folder else errno.ENOTDIR
+    return None if os.access(nearest, os.W_OK) else errno.EACCES
+
+
+def require_switch(group: Any, switch: str) -> None:
+    """That no option of `group` is given without its `switch`, which is not. Raises UsageError."""
+    for field in fields(group):
+        if field.name != switch and getattr(group, field.name) != field.default:
+            option, needed = (name.replace("_", "-") for name in (field.name, switch))
+            raise UsageError(f"--{option} is about --{needed}, which is missing")
+
+
 def option_group(group: type[Any], options: Mapping[str, Any]) -> None:
     """Make the dataclass `group` an option group: `options` has an option for each of its fields."""
     _GROUPS[group] = dict(options)
@@ -120,7 +149,7 @@ def prepare(function: Callable[..., int | None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{field: values.pop(field) for field in _GROUPS[group]})
-        code = guarded(lambda: function(**values))
+        code = guarded(lambda: _run(function, values))
         if code:
             raise typer.Exit(code)
 
@@ -135,6 +164,13 @@ def prepare(function: Callable[..., int | None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _run(function: Callable[..., int | None], values: Mapping[str, Any]) -> int | None:
+    for value in values.values():
+        if isinstance(value, Outputs):
+            require_writable(value)
+    return function(**values)
 
 
 def _spread(group: type[Any]) -> list[inspect.Parameter]:

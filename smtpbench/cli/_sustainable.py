@@ -12,7 +12,7 @@ from rich.console import Console
 from smtpbench.campaign.queue import Patience
 from smtpbench.campaign.result import QueueResult, SustainableTrial
 from smtpbench.campaign.sustain import OVERHEAD_S, Settings, SustainableRun, put_into, start_of
-from smtpbench.cli._common import option_group
+from smtpbench.cli._common import option_group, require_switch
 from smtpbench.errors import UsageError
 from smtpbench.load.workload import parse_duration
 from smtpbench.report.delivery import trial_line
@@ -58,12 +58,14 @@ option_group(
 def settings_of(options: SustainableOptions, fields: Mapping[str, Any], *, slow: bool) -> Settings | None:
     """What the search may do; None if there shall be none. Raises UsageError."""
     if not options.find_sustainable:
+        require_switch(options, "find_sustainable")
         return None
     if slow or fields.get("corpus") or fields.get("trace"):
         raise UsageError("--find-sustainable: not with --slow-domain, --corpus or a trace of arrivals")
     settings = Settings(
         maximum=options.max_rate if options.max_rate is not None else Settings().maximum,
-        trial_s=parse_duration(options.trial_time), budget_s=parse_duration(options.budget),
+        trial_s=parse_duration(options.trial_time, "--trial-time"),
+        budget_s=parse_duration(options.budget, "--budget"),
     )  # fmt: skip
     if settings.trial_s < SHORTEST_TRIAL_S:
         raise UsageError(f"--trial-time {options.trial_time}: expected {SHORTEST_TRIAL_S:g}s or more")

@@ -160,7 +160,7 @@ def workload_fields(scenario: Path | None, run_time: str | None, **given: Any) -
     """The fields of a workload that were given; without a scenario to fill the gaps, our defaults do."""
     fields = {name: value for name, value in given.items() if value is not None}
     if run_time is not None:
-        fields["run_time"] = parse_duration(run_time)
+        fields["run_time"] = parse_duration(run_time, "--run-time")
     scenario = scenario and find_scenario(scenario)
     if scenario is not None and is_toml(scenario):
         fields = overlay(read_scenario(scenario), fields)

@@ -16,10 +16,9 @@ from smtpbench.campaign.fault_result import FaultResult, OverloadResult
 from smtpbench.campaign.faults import DOES, SIZES, Fault
 from smtpbench.campaign.killing import CYCLES, EVERY_S, Rhythm
 from smtpbench.campaign.overload import Plan, run_fault
-from smtpbench.campaign.queue import WITHIN_S, Patience
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import WorkloadOptions
-from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, queue_progress
+from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, patience_of, queue_progress
 from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, SmtpbenchError, UsageError
 from smtpbench.lab import open_running, open_target
@@ -96,12 +95,11 @@ def crash(
         raise UsageError(f"--cycles {cycles}: expected 1 or more")
     if connections is not None and connections < 1:
         raise UsageError(f"--connections {connections}: expected 1 or more")
-    plan = Plan(*(parse_duration(one) for one in (before, fault_time, after, within)))
-    patience = Patience(
-        parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
-    )
+    times = {"--before": before, "--fault-time": fault_time, "--after": after, "--within": within}
+    plan = Plan(*(parse_duration(text, option) for option, text in times.items()))
+    patience = patience_of(settle, drain)
     fields = _fields(workload, options)
-    rhythm = Rhythm(cycles, parse_duration(every), int(fields.get("seed") or 1))
+    rhythm = Rhythm(cycles, parse_duration(every, "--every"), int(fields.get("seed") or 1))
     wanted = list(dict.fromkeys(fault)) or [Fault.KILL]
     result = OverloadResult(
         smtpbench=__version__, started=datetime.now(UTC).isoformat(timespec="seconds"), seed=rhythm.seed

@@ -15,7 +15,7 @@ from smtpbench.cli._capacity import (
     prepare_search,
     refuse_what_the_search_chooses,
 )
-from smtpbench.cli._common import Outputs, TargetArg, complain, interruptible
+from smtpbench.cli._common import Outputs, TargetArg, complain, interruptible, require_switch
 from smtpbench.cli._listening import listen_address
 from smtpbench.cli._workload import (
     DEFAULT_USERS,
@@ -45,8 +45,11 @@ from smtpbench.target import Target
 LOOPBACK = "127.0.0.1"
 
 
-def _processes(text: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=text, metavar=metavar, rich_help_panel="Processes")
+PORTS = {"min": 1, "max": 65_535}
+
+
+def _processes(text: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(help=text, metavar=metavar, rich_help_panel="Processes", **more)
 
 
 WarmUpOpt = Annotated[
@@ -89,8 +92,12 @@ CalibrateOpt = Annotated[
 AbortOpt = Annotated[
     bool, workload_option("End early when a threshold stays broken, or can no longer be met; exit code 1.")
 ]
-AbortGraceOpt = Annotated[str, workload_option("Not in the first so much of the run.", "TIME")]
-AbortHoldOpt = Annotated[str, workload_option("When it stays broken for so long.", "TIME")]
+AbortGraceOpt = Annotated[
+    str | None, workload_option(f"Not in the first so much of the run ({DEFAULT_GRACE_S:g}s).", "TIME")
+]
+AbortHoldOpt = Annotated[
+    str | None, workload_option(f"When it stays broken for so long ({DEFAULT_HOLD_S:g}s).", "TIME")
+]
 PreflightOpt = Annotated[
     bool, typer.Option("--preflight/--no-preflight", rich_help_panel="Workload",
                        help="Look for limits of the target first, for a few seconds."),
@@ -99,13 +106,13 @@ ProcessesOpt = Annotated[int, _processes("Generator processes; with --master, wo
 MasterOpt = Annotated[bool, _processes("Wait for workers instead of starting them.")]
 WorkerOpt = Annotated[bool, _processes("Work for a master; the target and the workload are its to say.")]
 MasterHostOpt = Annotated[str, _processes("Where the master listens.", "HOST")]
-MasterPortOpt = Annotated[int, _processes("Its port.", "PORT")]
+MasterPortOpt = Annotated[int, _processes("Its port.", "PORT", **PORTS)]
 WebOpt = Annotated[bool, _processes("Serve Locust's web page on 127.0.0.1 during the run.")]
 MetricsOpt = Annotated[
     str | None,
     _processes("Serve OpenMetrics for Prometheus there, at /metrics, during the run.", "[HOST:]PORT"),
 ]
-WebPortOpt = Annotated[int, _processes("Its port.", "PORT")]
+WebPortOpt = Annotated[int, _processes("Its port.", "PORT", **PORTS)]
 
 
 def load(
@@ -122,8 +129,8 @@ def load(
     calibrate: CalibrateOpt = None,
     threshold: ThresholdOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     abort_on_threshold: AbortOpt = False,
-    abort_grace: AbortGraceOpt = f"{DEFAULT_GRACE_S:g}s",
-    abort_hold: AbortHoldOpt = f"{DEFAULT_HOLD_S:g}s",
+    abort_grace: AbortGraceOpt = None,
+    abort_hold: AbortHoldOpt = None,
     preflight: PreflightOpt = True,
     processes: ProcessesOpt = 1,
     master: MasterOpt = False,
@@ -146,6 +153,8 @@ def load(
     what is said).
     """
     if worker:
+        if master:
+            raise UsageError("--worker, --master: one process is the one or the other")
         with watching(quiet=outputs.quiet) as watcher, interruptible():
             run_worker(master_host, master_port, notice=watcher.notice)
         return EXIT_OK
@@ -159,12 +168,14 @@ def load(
         watch_share=watch_share,
     )
     scenario = workload.scenario
-    abort = _abort_rule(threshold, abort_grace, abort_hold) if abort_on_threshold else None
+    abort = _abort_rule(abort_grace, abort_hold, threshold if abort_on_threshold else None)
+    serve_metrics = listen_address(metrics, "--metrics", LOOPBACK) if metrics else None
     if capacity.find_capacity:
         refuse_what_the_search_chooses(
             {**given, "run_time": workload.run_time},
             master=master,
             web=web,
+            metrics=metrics is not None,
             abort_on_threshold=abort_on_threshold,
         )
         search = prepare_search(capacity, warm_up, thresholds, workload_fields(scenario, None, **given))
@@ -175,8 +186,12 @@ def load(
             found.preflight = noticed
             write_and_show(found, outputs)  # before the target is taken down, which may take its time
         return capacity_exit_code(found)
+    require_switch(capacity, "find_capacity")
     fields = workload_fields(
-        scenario, workload.run_time, warm_up=parse_duration(warm_up) if warm_up else None, **given
+        scenario,
+        workload.run_time,
+        warm_up=parse_duration(warm_up, "--warm-up") if warm_up else None,
+        **given,
     )
     if scenario is None or is_toml(find_scenario(scenario)):
         mix = make_workload(**fields)
@@ -189,7 +204,7 @@ def load(
                 processes=processes, await_workers=master, master_host=master_host, master_port=master_port,
                 web_port=web_port if web else None, abort=abort,
                 calibrate=calibrate,
-                metrics=listen_address(metrics, "--metrics", LOOPBACK) if metrics else None,
+                metrics=serve_metrics,
             )  # fmt: skip
         result.preflight = noticed
         result.thresholds = [one.check(result) for one in thresholds]
@@ -197,11 +212,21 @@ def load(
     return load_exit_code(result)
 
 
-def _abort_rule(thresholds: list[str], grace: str, hold: str) -> AbortRule:
-    """What ends a run early. Raises UsageError."""
+def _abort_rule(grace: str | None, hold: str | None, thresholds: list[str] | None) -> AbortRule | None:
+    """What ends a run early, if `thresholds` shall. Raises UsageError."""
+    if thresholds is None:
+        if grace or hold:
+            raise UsageError(
+                "--abort-grace and --abort-hold are about --abort-on-threshold, which is missing"
+            )
+        return None
     if not thresholds:
         raise UsageError("--abort-on-threshold: there is no --threshold to watch")
-    return AbortRule(thresholds=tuple(thresholds), grace_s=parse_duration(grace), hold_s=parse_duration(hold))
+    return AbortRule(
+        thresholds=tuple(thresholds),
+        grace_s=parse_duration(grace, "--abort-grace") if grace else DEFAULT_GRACE_S,
+        hold_s=parse_duration(hold, "--abort-hold") if hold else DEFAULT_HOLD_S,
+    )
 
 
 def notice_limits(target: Target, fields: Mapping[str, Any], *, look: bool, quiet: bool) -> list[Notice]:

@@ -151,15 +151,13 @@ def queue(
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     thresholds = [parse_threshold(text) for text in threshold]
-    patience = Patience(
-        parse_duration(settle) if settle else None, parse_duration(drain) if drain else WITHIN_S
-    )
+    patience = patience_of(settle, drain)
     fields = workload.fields(recipient=options.recipient, sender=options.sender)
     if follow is None and options.observe is not None:
         follow = Follow.MAILBOX
     script = load_script(hop_script, hop_rule) if hop_script or hop_rule else None
     settings = settings_of(sustainable, fields, slow=slow_domain is not None)
-    slow = _slow(slow_domain, parse_duration(slow_delay), domain, fields.get("run_time"))
+    slow = _slow(slow_domain, parse_duration(slow_delay, "--slow-delay"), domain, fields.get("run_time"))
     with (
         ledger_folder(outputs.out) as folder,
         open_target(target, options) as opened,
@@ -191,8 +189,8 @@ def _play_retries(
         raise UsageError(f"--retry-factor {factor:g}: expected 1 (as in production) or more")
     with open_target(target, options) as opened, queue_progress(quiet=outputs.quiet) as show, interruptible():
         result = run_retries(
-            opened, factor=factor, wait_s=parse_duration(wait) if wait else WAIT_S,
-            silence_s=parse_duration(settle) if settle else None, progress=show,
+            opened, factor=factor, wait_s=parse_duration(wait, "--wait") if wait else WAIT_S,
+            silence_s=parse_duration(settle, "--settle") if settle else None, progress=show,
         )  # fmt: skip
     write_and_show(result, outputs)
     return retries_exit_code(result)
@@ -215,6 +213,14 @@ def _slow(name: str | None, delay_s: float, domains: list[str], run_time: float 
     if run_time is None:
         raise UsageError("--slow-domain needs --run-time: the domain grows slow half-way")
     return Slow(name, delay_s, START_UP_S + run_time / 2)
+
+
+def patience_of(settle: str | None, drain: str | None) -> Patience:
+    """How long ``--settle`` and ``--drain`` say to wait for what is missing. Raises UsageError."""
+    return Patience(
+        parse_duration(settle, "--settle") if settle else None,
+        parse_duration(drain, "--drain") if drain else WITHIN_S,
+    )
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def sink(
 def _seconds(run_time: str) -> float:
     from smtpbench.load.workload import parse_duration  # with all that load needs: not for every sink
 
-    return parse_duration(run_time)
+    return parse_duration(run_time, "--run-time")
 
 
 def _tls(starttls: bool, cert: Path | None, key: Path | None, ca_out: Path | None) -> ssl.SSLContext | None:

@@ -167,7 +167,8 @@ class Conductor:
         try:
             environment.create_master_runner(self._order.master_host, port)
         except RPCError as error:
-            raise UsageError(f"--master-port {port}: {error}") from None
+            place = f"--master-host {self._order.master_host}, --master-port {port}"
+            raise UsageError(f"{place}: {error}") from None
 
     def _gather(self, environment: Environment, control: Control) -> None:
         """Start or await the workers, and let them introduce themselves."""

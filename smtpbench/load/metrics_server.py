@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from gevent.pywsgi import WSGIServer
 
-from smtpbench.errors import UsageError
+from smtpbench.errors import UsageError, os_words
 from smtpbench.load.control import Control
 from smtpbench.load.openmetrics import CONTENT_TYPE, exposition
 
@@ -24,8 +23,7 @@ class MetricsServer:
         try:
             self._server.start()
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise UsageError(f"--metrics {host}:{port}: {why}") from None
+            raise UsageError(f"--metrics {host}:{port}: {os_words(error)}") from None
 
     @property
     def url(self) -> str:

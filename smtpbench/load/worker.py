@@ -15,6 +15,7 @@ from smtpbench.load.control import be_impatient, control_of
 from smtpbench.load.distribution import introduction
 
 POLL_S = 0.05
+SOON_S = 1.0  # a master that is there answers sooner
 MASTER_SILENT_S = 10.0  # its heartbeat comes each second; Locust itself would go on for a minute
 
 Say = Callable[[dict[str, Any]], None]
@@ -28,6 +29,9 @@ def work(environment: Environment, host: str, port: int, *, stopped: Callable[[]
     """
     be_impatient(environment)
     connecting = gevent.spawn(environment.create_worker_runner, host, port)
+    gevent.wait([connecting], SOON_S)
+    if not connecting.ready():
+        say({"notice": f"no master at {host}:{port} yet, waiting for one"})
     while not (stopped() or connecting.ready()):
         gevent.sleep(POLL_S)
     if not connecting.successful():

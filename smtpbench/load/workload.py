@@ -212,7 +212,7 @@ def _one_line(where: str, item: Any) -> str:
     if item["type"] == "extra_forbidden":
         message = f"unknown key, expected one of {', '.join(_known_keys(item['loc']))}"
     message = message[:1].lower() + message[1:]
-    message = message.replace("input should be", "expected")
+    message = message.replace("input should be", "expected").replace("a valid tuple", "a list")
     return f"{where}: {key}: {item['input']!r}: {message}" if key else f"{where}: {message}"
 
 
@@ -225,11 +225,11 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     return [name for name in (tables or [Workload])[-1].model_fields if name not in _TRAVEL]
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``5m``, ``1h30m``. Raises UsageError."""
+def parse_duration(text: str, option: str = "") -> float:
+    """Seconds of ``90``, ``90s``, ``5m``, ``1h30m``. Raises UsageError, which names the `option`."""
     match = _DURATION.fullmatch(text.strip())
     parts = [float(part or 0) for part in match.groups()] if match and text.strip() else []
     seconds = math.fsum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if seconds <= 0:
-        raise UsageError(f"{text!r} is not a duration: expected such as 20s, 5m or 1h30m")
+        raise UsageError(f"{option} {text!r} is not a duration: expected such as 20s, 5m or 1h30m".lstrip())
     return seconds

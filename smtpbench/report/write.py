@@ -73,11 +73,15 @@ def _folder(run: Run, out: Path, *, strict: bool) -> list[tuple[Path | None, str
 def write_text(path: Path, text: str) -> Path:
     """Write `path` whole or not at all: a draft beside it, then a rename. Folders are made.
 
-    Raises UsageError that names the file and the reason.
+    What is no plain file (a device, a pipe, a link) is written to and stays what it is. Raises UsageError
+    that names the file and the reason.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
+            return path
         try:
             draft.write_text(text, encoding="utf-8")
             draft.replace(path)

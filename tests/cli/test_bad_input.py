@@ -206,10 +206,40 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         (["load", "smtp://127.0.0.1:25", "--corpus", "/nonexistent"], "/nonexistent: No such file"),
         (["load", "smtp://127.0.0.1:25", "--corpus", "a", "--message-size", "2k"], "leave out message_size"),
         (["lab", "up", "nothing"], "lab:nothing: no such server"),
+        (["load", "--run-time", "5x"], "--run-time '5x' is not a duration"),
+        (["load", "--warm-up", "soon"], "--warm-up 'soon' is not a duration"),
+        (["load", "--abort-hold", "5s"], "are about --abort-on-threshold, which is missing"),
+        (["load", "--require-rate", "5"], "--require-rate is about --find-capacity, which is missing"),
+        (["load", "--worker", "--master"], "--worker, --master"),
+        (["load", "--metrics", "nine"], "--metrics nine: expected [HOST:]PORT"),
+        (["load", "--find-capacity", "--metrics", "9100"], "--metrics belongs to one run"),
+        (["load", "--find-capacity", "--budget", "x"], "--budget 'x' is not a duration"),
+        (
+            ["load", "--json", "/dev/null/load.json"],
+            "/dev/null/load.json: cannot be written: Not a directory",
+        ),
+        (["conform", "--html", "/dev"], "/dev: cannot be written: Is a directory"),
+        (["certify", "--out", "/dev/null"], "/dev/null: cannot be written: Not a directory"),
+        (["queue", "--settle", "x"], "--settle 'x' is not a duration"),
+        (["queue", "--trial-time", "20s"], "--trial-time is about --find-sustainable, which is missing"),
+        (["crash", "--before", "x"], "--before 'x' is not a duration"),
     ],
 )
 def test_other_mistakes(smtpbench: Run, arguments: list[str], words: str) -> None:
     assert_one_line(smtpbench(*arguments), 2, words)
+
+
+def test_a_name_that_cannot_be_resolved(smtpbench: Run) -> None:
+    name = "no-such-host.invalid"
+    result = smtpbench("load", f"smtp://{name}:25", "--authorized", name)
+    assert_one_line(result, 3, f"{name}:25: cannot connect: ")
+    assert "Errno" not in result.stderr
+
+
+def test_a_port_that_is_none(smtpbench: Run) -> None:
+    result = smtpbench("load", "--master", "--master-port", "99999")
+    assert result.exit_code == 2
+    assert "--master-port" in result.stderr
 
 
 def test_an_unknown_option_is_a_usage_error(smtpbench: Run) -> None:

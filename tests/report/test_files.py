@@ -1,6 +1,7 @@
 """Writing run folders and reading them back, and the command that does both."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from smtpbench.conformance.result import ConformanceResult
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult
 from smtpbench.report import Run, read_run, render_json, write_outputs
+from smtpbench.report.write import write_text
 
 FOLDER = {"conformance.json", "load.json", "junit.xml", "report.html", "report.md", "summary.txt"}
 
@@ -59,6 +61,21 @@ def test_one_file_that_cannot_be_written_does_not_cost_the_others(tmp_path: Path
     with pytest.raises(UsageError, match=r"load.json: cannot be written"):
         write_outputs(load, out=tmp_path)
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path, load: LoadResult) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            write_text(path, "{}")
+            assert os.read(reader, 3) == b"{}"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, load: LoadResult) -> None:
