@@ -81,6 +81,18 @@ class Cycle(_Model):
     down_s: float | None = None  # until it greeted again; None if it did not
 
 
+class RatePoint(_Model):
+    """Messages a second in the `span_s` from `t_s` on, after the first was accepted.
+
+    `delivered_per_s` has those that a report was given of, too.
+    """
+
+    t_s: float
+    span_s: float
+    accepted_per_s: float
+    delivered_per_s: float
+
+
 class Judged(_Model):
     """A verdict and its reason."""
 
@@ -107,6 +119,7 @@ class FaultResult(_Model):
     fault: str
     words: str = ""
     untested: str = ""
+    struck_at_s: float | None = None  # after the first message was accepted; None if that was never seen
     struck_s: float = 0.0
     patience_s: float = 0.0
     before: Answers = Answers()
@@ -122,6 +135,7 @@ class FaultResult(_Model):
     ledger: LedgerCounts = LedgerCounts()
     examples: dict[str, list[str]] = Field(default_factory=dict)
     end_to_end: PhaseStats = PhaseStats()
+    timeline: list[RatePoint] = Field(default_factory=list)
     queue_depth: list[DepthPoint] = Field(default_factory=list)
     drain_s: float | None = None  # from the last accepted to the last settled; None if not all were
     checks: list[Check] = Field(default_factory=list)
@@ -131,6 +145,13 @@ class FaultResult(_Model):
     def gone(self) -> bool:
         """Whether it took no mail any more. No RFC forbids that, and all the same it is a finding."""
         return not self.untested and self.first_accepted_s is None
+
+    @property
+    def accepted_again_s(self) -> float | None:
+        """When a message was first accepted after the fault, on the axis of `timeline`; None if none was."""
+        if self.struck_at_s is None or self.first_accepted_s is None:
+            return None
+        return self.struck_at_s + self.struck_s + self.first_accepted_s
 
     @property
     def killed(self) -> Judged | None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from smtpbench.campaign.fault_judge import judge
-from smtpbench.campaign.fault_result import Answers, FaultResult
+from smtpbench.campaign.fault_result import Answers, FaultResult, RatePoint
 from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
 from smtpbench.campaign.figures import describe
 from smtpbench.campaign.killing import Killing, Rhythm
 from smtpbench.campaign.queue import Follow, Patience, choose, queued, require_new
 from smtpbench.campaign.result import QueueResult
+from smtpbench.delivery.accounts import Balance
+from smtpbench.delivery.depth import rates, times
 from smtpbench.delivery.follow import Follower
 from smtpbench.errors import SessionError, SmtpbenchError
 from smtpbench.lab.machine import Machine
@@ -65,6 +67,7 @@ class Director(threading.Thread):
         super().__init__(name="smtpbench-director", daemon=True)
         self.figures: Mapping[str, Any] = {}  # of the load; the main thread puts them there
         self.before = Answers()
+        self.struck_ns = 0  # wall clock, as the next two
         self.recovered_ns = 0
         self.accepted_ns = 0
         self.struck_s = 0.0
@@ -100,7 +103,7 @@ class Director(threading.Thread):
         return bool(self.figures.get("accepted"))
 
     def _strike(self) -> None:
-        begun = time.monotonic()
+        begun, self.struck_ns = time.monotonic(), time.time_ns()
         try:
             self._disturb.strike()
             self._disturb.last(self._plan.fault_s, self.stop)
@@ -222,6 +225,7 @@ def _describe(
     describe(queue, balance)
     result.ledger, result.examples, result.end_to_end = queue.ledger, queue.examples, queue.end_to_end
     result.queue_depth, result.drain_s = queue.queue_depth, queue.drain_s
+    _describe_times(result, balance, director.struck_ns)
     if not director.recovered_ns:
         result.untested = "the load never got a message accepted, so there was nothing to disturb"
         return
@@ -229,3 +233,17 @@ def _describe(
     times = [*later, *([director.accepted_ns] if director.accepted_ns else [])]
     if times:
         result.first_accepted_s = round((min(times) - director.recovered_ns) / NS, 3)
+
+
+def _describe_times(result: FaultResult, balance: Balance, struck_ns: int) -> None:
+    """What was accepted and settled over time, and when on that axis the target was struck."""
+    if not balance.accepted_ns or not struck_ns:
+        return
+    accepted, closed = times(balance.accepted_ns), times(balance.closed_ns)
+    begin = int(accepted[0])
+    end = max(int(accepted[-1]), int(closed[-1]) if len(closed) else begin, struck_ns)
+    result.struck_at_s = round((struck_ns - begin) / NS, 3)
+    result.timeline = [
+        RatePoint(t_s=t_s, span_s=span_s, accepted_per_s=round(taken, 3), delivered_per_s=round(done, 3))
+        for t_s, span_s, taken, done in rates(accepted, closed, begin, end)
+    ]

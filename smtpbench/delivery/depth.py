@@ -26,6 +26,7 @@ SHORTEST_SLICE_S = 0.25  # shorter ones hold too few messages to be alike
 SKIPPED = 0.5  # of the loaded part at its beginning: an empty queue fills, and some servers bound theirs
 MATERIAL = 0.02
 STEP_S = 0.25
+RATE_STEP_S = 0.5  # shorter slices hold too few messages to be a rate
 NS = 1_000_000_000
 
 Times = NDArray[np.int64]
@@ -76,11 +77,34 @@ def series(
     """(seconds from `begin`, depth) at even steps of `STEP_S` or more: about `points`, the last at `end` or
     later.
     """
-    step = STEP_S * max(math.ceil((end - begin) / NS / points / STEP_S), 1)
-    count = math.ceil((end - begin) / NS / step) + 1
-    at = begin + (np.arange(count) * step * NS).astype(np.int64)
+    at = _steps(begin, end, STEP_S, points)
     depths = depth_at(accepted, closed, at)
     return [(float((one - begin) / NS), int(depth)) for one, depth in zip(at, depths, strict=True)]
+
+
+def rates(
+    accepted: Times, closed: Times, begin: int, end: int, *, points: int = 400
+) -> list[tuple[float, float, float, float]]:
+    """(seconds from `begin`, how long from there, accepted a second, closed a second) in even slices of
+    `RATE_STEP_S` or more, about `points`, until `end` or later.
+    """
+    edges = _steps(begin, end, RATE_STEP_S, points)
+    if len(edges) < 2:
+        return []
+    span_s = float(edges[1] - edges[0]) / NS
+    counts = (np.histogram(one, edges)[0] / span_s for one in (accepted, closed))
+    return [
+        (float((at - begin) / NS), span_s, float(taken), float(done))
+        for at, taken, done in zip(edges[:-1], *counts, strict=True)
+    ]
+
+
+def _steps(begin: int, end: int, least_s: float, points: int) -> Times:
+    """Even steps from `begin` to `end` or later, of `least_s` or a multiple: not many more than `points`."""
+    step = least_s * max(math.ceil((end - begin) / NS / points / least_s), 1)
+    count = math.ceil((end - begin) / NS / step) + 1
+    at: Times = begin + (np.arange(count) * step * NS).astype(np.int64)
+    return at
 
 
 def trend(accepted: Times, closed: Times, begin: int, end: int) -> Trend:

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from smtpbench.report.capacity_plots import rate_plot, users_plot
 from smtpbench.report.delivery_plots import delivery_plot, depth_plot, sustainable_plot
+from smtpbench.report.fault_plots import fault_plot
 from smtpbench.report.model import Run
 from smtpbench.report.plots import latency_plot, starts_plot, timeline_plot
 from smtpbench.report.retry_plots import retry_plot
@@ -26,4 +27,6 @@ def plots(run: Run) -> dict[str, Markup]:
         drawn["sustainable"] = sustainable_plot(run.queue)
     if run.capacity:
         drawn |= {"rate": rate_plot(run.capacity), "users": users_plot(run.capacity)}
+    if run.overload:
+        drawn |= {f"fault-{at}": fault_plot(one, f"fault-{at}") for at, one in enumerate(run.overload.faults)}
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704  drawn by us, from numbers

@@ -6,7 +6,7 @@ from smtpbench.campaign.fault_result import Answers, Check, FaultResult, Overloa
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.crowd import MET
 from smtpbench.report.conclusion import Conclusion
-from smtpbench.report.text import number
+from smtpbench.report.text import milliseconds, number
 
 BAD = (Verdict.FAIL, Verdict.NON_STRICT)
 
@@ -63,6 +63,12 @@ def sentences(fault: FaultResult) -> list[str]:
         said.append(f"First refusals: {'; '.join(fault.refusals[:3])}.")
     if fault.first_accepted_s is not None:
         said.append(f"The first message was accepted {fault.first_accepted_s:.1f} s after the fault ended.")
+    if fault.end_to_end.count:
+        took = fault.end_to_end
+        said.append(
+            f"From the start of the transaction to the arrival it took {milliseconds(took.p50_ms)} (p50), "
+            f"{milliseconds(took.p99_ms)} (p99), {milliseconds(took.max_ms)} at most."
+        )
     ledger = fault.ledger
     said.append(
         f"Ledger: {number(ledger.accepted)} accepted = {number(ledger.delivered)} delivered + "
@@ -72,6 +78,15 @@ def sentences(fault: FaultResult) -> list[str]:
         f"{number(ledger.refused_delivered)} refused and arrived all the same."
     )
     return said
+
+
+def caption(fault: FaultResult) -> str:
+    """What the plot of a fault shows."""
+    if fault.cycles:
+        return (
+            "A mark for each kill, a band from there until it greeted again. Depth is as seen from outside."
+        )
+    return "The band is the time of the fault. Depth is as seen from outside."
 
 
 def answers(met: Answers) -> str:

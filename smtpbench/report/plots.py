@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ def spectrum_plot(series: Sequence[tuple[str, PhaseStats]], salt: str) -> str:
 
     Raises UsageError if a histogram cannot be decoded.
     """
-    curves = [(name, decode(name, stats)) for name, stats in series]
+    decoded = [(name, decode(name, stats)) for name, stats in series]
+    curves = [(name, histogram) for name, histogram in decoded if histogram.get_max_value() > 0]
     if not curves:
         return ""
     deepest = max(histogram.get_total_count() for _, histogram in curves)
@@ -114,12 +116,12 @@ def _count(value: float, _position: int | None) -> str:
 
 
 def _spectrum(histogram: Any) -> tuple[list[float], list[float]]:
-    """(1/(1-q), milliseconds) from the minimum to one sample in `total`."""
+    """(1/(1-q), milliseconds) from the minimum to one sample in `total`; 0 has no place on a log axis."""
     total = max(histogram.get_total_count(), 2)
     steps = 160
     inverse = [total ** (step / steps) for step in range(steps + 1)]
     values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) / 1000 for x in inverse]
-    return inverse, [max(value, 0.001) for value in values]
+    return inverse, [value or math.nan for value in values]
 
 
 def _nines_axis(axes: Axes, deepest: int) -> None:

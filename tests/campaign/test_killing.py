@@ -56,6 +56,11 @@ def test_what_a_kill_finds(tmp_path: Path, faults: tuple[str, ...], verdict: Ver
     assert (one.ledger.lost > 0) is (verdict is Verdict.FAIL)
     assert result.ledger == one.ledger
     assert result.queue_depth[-1].depth == one.ledger.lost
+    assert one.struck_at_s is not None
+    assert 0 < one.struck_at_s < 20
+    assert round(sum(point.accepted_per_s * point.span_s for point in one.timeline)) == one.ledger.accepted
+    settled = sum(point.delivered_per_s * point.span_s for point in one.timeline)
+    assert round(settled) == one.ledger.delivered + one.ledger.bounced
     assert result.end_to_end.count >= one.ledger.delivered
     assert result.verdicts.power_loss.verdict is Verdict.UNTESTED
     assert [cycle.number for cycle in one.cycles] == [1, 2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpbench.delivery.depth import Growth, depth_at, jain, series, times, trend
+from smtpbench.delivery.depth import Growth, depth_at, jain, rates, series, times, trend
 
 NS = 1_000_000_000
 
@@ -77,3 +77,13 @@ def test_fairness():
 def test_after_all_is_over_the_depth_is_the_difference(accepted, closed):
     left = max(len(accepted) - len(closed), 0)
     assert depth_at(times(accepted), times(closed), times([51])).tolist() == [left]
+
+
+@given(st.lists(st.integers(0, 50 * NS), min_size=1), st.lists(st.integers(0, 50 * NS)))
+def test_the_rates_add_up_to_what_there_was(accepted, closed):
+    taken, done = times(accepted), times(closed)
+    found = rates(taken, done, 0, 50 * NS, points=20)
+    assert len(found) <= 21
+    assert sum(span * rate for _, span, rate, _ in found) == pytest.approx(len(accepted))
+    assert sum(span * rate for _, span, _, rate in found) == pytest.approx(len(closed))
+    assert [at for at, *_ in found] == pytest.approx([number * found[0][1] for number in range(len(found))])

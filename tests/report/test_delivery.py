@@ -13,8 +13,10 @@ from smtpbench.delivery.journal import Content, Journal
 from smtpbench.delivery.ledger import Ledger
 from smtpbench.errors import UsageError
 from smtpbench.load.recorder import new_histogram, phase_stats
+from smtpbench.load.result import PhaseStats
 from smtpbench.report import read_run, render_html, render_junit, render_markdown, write_outputs
 from smtpbench.report.delivery import conclude_delivery, sentences
+from smtpbench.report.delivery_plots import delivery_plot
 from smtpbench.report.terminal import render_summary_text
 
 GOOD = LedgerCounts(accepted=1000, delivered=1000)
@@ -133,3 +135,13 @@ def test_the_folder_of_a_run_that_was_killed(tmp_path):
 def test_a_folder_with_nothing_in_it(tmp_path):
     with pytest.raises(UsageError, match=r"none of .*queue\.json"):
         read_run(tmp_path)
+
+
+def test_copies_that_were_there_before_their_reply_have_no_place_on_a_log_axis():
+    histogram = new_histogram()
+    for value in (0, 0, 0, 5000):
+        histogram.record_value(value)
+    assert "<svg" in delivery_plot(result(in_queue=phase_stats(histogram)))
+    nothing = new_histogram()
+    nothing.record_value(0)
+    assert delivery_plot(result(end_to_end=PhaseStats(), in_queue=phase_stats(nothing))) == ""

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from smtpbench.campaign.fault_judge import judge
-from smtpbench.campaign.fault_result import Answers, FaultResult, OverloadResult
-from smtpbench.campaign.result import LedgerCounts
+from smtpbench.campaign.fault_result import Answers, Cycle, FaultResult, OverloadResult, RatePoint
+from smtpbench.campaign.result import DepthPoint, LedgerCounts
 from smtpbench.cli.crash import crash_exit_code
 from smtpbench.report import read_run, render_html, render_junit, render_markdown, write_outputs
+from smtpbench.report.fault_plots import spans
 from smtpbench.report.terminal import render_summary_text
 from tests.report.conftest import HOSTILE
 
@@ -68,3 +69,40 @@ def test_a_run_folder_is_read_back(tmp_path: Path) -> None:
     write_outputs(found, out=tmp_path)
     assert (tmp_path / "crash.json").is_file()
     assert read_run(tmp_path).overload == found
+
+
+def seen(fault: str, cycles: list[Cycle]) -> FaultResult:
+    """A fault of three seconds, from the first second on."""
+    return FaultResult(
+        fault=fault, cycles=cycles, wanted_cycles=len(cycles), struck_at_s=1.0, struck_s=3.0,
+        first_accepted_s=0.5, closed=True, ledger=LedgerCounts(accepted=9, delivered=9),
+        timeline=[RatePoint(t_s=t, span_s=1, accepted_per_s=t, delivered_per_s=1) for t in range(6)],
+        queue_depth=[DepthPoint(t_s=t, depth=t % 3) for t in range(6)],
+    )  # fmt: skip
+
+
+def kill(number: int, at_s: float, down_s: float | None, *, aimed: bool) -> Cycle:
+    return Cycle(number=number, aimed=aimed, at_s=at_s, sessions=5, final_dots=1, down_s=down_s)
+
+
+def test_a_plot_has_a_band_for_each_kill_and_tells_the_aimed_ones() -> None:
+    found = seen("kill", [kill(1, 0.5, 0.25, aimed=False), kill(2, 2.0, None, aimed=True)])
+    assert list(spans(found)) == [(1.5, 1.75), (3.0, None)]
+    page = render_html(OverloadResult(faults=[found]))
+    for words in ("kill aimed at a final dot", "messages a second", "accepted, not yet delivered or bounced"):
+        assert page.count(f">{words}<") == 1
+    plain = render_html(OverloadResult(faults=[seen("kill", [kill(1, 0.5, 0.25, aimed=False)])]))
+    assert ">kill aimed at a final dot<" not in plain
+
+
+def test_a_plot_of_another_fault_has_one_band_and_its_end() -> None:
+    found = seen("flood", [])
+    assert list(spans(found)) == [(1.0, 4.0)]
+    assert found.accepted_again_s == 4.5
+    page = render_html(OverloadResult(faults=[found]))
+    assert ">first accepted after it<" in page
+    assert ">kill<" not in page
+
+
+def test_without_times_there_is_no_plot() -> None:
+    assert "<svg" not in render_html(result())
