@@ -5,6 +5,9 @@ context, and it holds writes back until all have been called; for a lean session
 session itself. Here the wait calls the sockets' methods directly and waits again; it returns to asyncio only
 when a timer is due or something was scheduled. Tasks, futures, timers and TLS are asyncio's own.
 
+Where there is one socket only, the wait is a read of it, bounded by the kernel: one system call a reply
+instead of two. `epoll` hears of such a socket as soon as there is something else to wait for.
+
 A wait ends on the µs, where `epoll` and most loops round up to the next ms: an arrival is not late by our own
 doing.
 """
@@ -23,7 +26,7 @@ from time import monotonic, perf_counter_ns
 from typing import Protocol, TypeVarTuple, Unpack
 
 from smtpbench.load.native import original
-from smtpbench.load.transport import OnReady, SocketTransport
+from smtpbench.load.transport import INPUT, LONE_S, OnReady, SocketTransport
 
 Args = TypeVarTuple("Args")
 
@@ -80,11 +83,34 @@ class EventLoop(asyncio.BaseEventLoop):
         self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
         self._on_ready: OnReady = {self._waker.fileno(): self._woken}
         self._wanted = False  # asyncio has something to do
+        self._called = False  # … and another thread has said so
+        self._open: set[SocketTransport] = set()
+        self._unwatched: SocketTransport | None = None  # opened when there was no other
         self.patience = Patience(self)
 
     def connect(self, protocol: asyncio.Protocol, host: str, port: int) -> SocketTransport:
         """Begin to connect to an address: `connection_made` will follow, or `connection_lost` if it fails."""
         return SocketTransport(self, self._epoll, self._on_ready, protocol, (host, port))
+
+    def opened(self, transport: SocketTransport, events: int = INPUT) -> None:
+        """There is one more socket. Where it is the only one, nobody need watch it."""
+        self._open.add(transport)
+        if len(self._open) == 1 and events == INPUT:
+            self._unwatched = transport
+        else:
+            transport.watch(events)
+
+    def left(self, transport: SocketTransport) -> None:
+        """There is one less, which closes now."""
+        self._open.discard(transport)
+        if self._unwatched is transport:
+            self._unwatched = None
+
+    def watch_all(self) -> None:
+        """Have `epoll` watch every socket."""
+        alone, self._unwatched = self._unwatched, None
+        if alone is not None:
+            alone.watch()
 
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
@@ -116,12 +142,18 @@ class EventLoop(asyncio.BaseEventLoop):
         deadline = monotonic() + left
         poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
         while True:
+            if len(self._open) == 1 and left > LONE_S:
+                if self._serve_alone(deadline - LONE_S):
+                    return ()
+                left = deadline - monotonic()
+            if self._unwatched is not None:
+                self.watch_all()
             events = poll(left - COARSE_S, EVENTS_A_WAIT) if left > FINE_S else self._wait_out(left)
             try:
                 for number, event in events:
                     on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
-                self._complain(error, number)
+                self._complain(error, getattr(self._on_ready[number], "__self__", None))
                 self._handle(events[events.index((number, event)) + 1 :])
             if self._wanted or not events:
                 return ()
@@ -129,13 +161,32 @@ class EventLoop(asyncio.BaseEventLoop):
             if left <= 0:
                 return ()
 
+    def _serve_alone(self, until: float) -> bool:
+        """Read what comes on the only socket, and tell whether asyncio has something to do.
+
+        It ends when there is another socket, when nothing comes for a while, or at `until` (`monotonic`).
+        """
+        sockets = self._open
+        while not self._called and monotonic() < until:
+            (alone,) = sockets
+            try:
+                if not alone.await_input():
+                    break
+            except Exception as error:  # noqa: BLE001 - of a protocol
+                self._complain(error, alone)
+            if self._wanted:
+                return True
+            if len(sockets) != 1:
+                break
+        return False
+
     def _handle(self, events: list[tuple[int, int]]) -> None:
         """What was ready behind the socket of a protocol that failed."""
         for number, event in events:
             try:
                 self._on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
-                self._complain(error, number)
+                self._complain(error, getattr(self._on_ready[number], "__self__", None))
 
     def _wait_out(self, left: float) -> list[tuple[int, int]]:
         """What is ready within the last bit of a wait, to the µs."""
@@ -144,10 +195,9 @@ class EventLoop(asyncio.BaseEventLoop):
         events: list[tuple[int, int]] = self._epoll.poll(0, EVENTS_A_WAIT)
         return events
 
-    def _complain(self, error: Exception, number: int) -> None:
+    def _complain(self, error: Exception, transport: object) -> None:
         """A protocol failed: say so as asyncio does, and drop its connection."""
         self.call_exception_handler({"message": "an error in a protocol", "exception": error})
-        transport = getattr(self._on_ready[number], "__self__", None)
         if isinstance(transport, SocketTransport):
             transport.abort()
 
@@ -155,9 +205,11 @@ class EventLoop(asyncio.BaseEventLoop):
         """They have been handled."""
 
     def _write_to_self(self) -> None:
+        self._called = True
         with suppress(ValueError, OSError):  # closed by now: another thread may call at any time
             self._waker.write(ONE)
 
     def _woken(self, event: int) -> None:
+        self._called = False
         self._waker.read(len(ONE))
         self._wanted = True

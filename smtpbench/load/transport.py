@@ -1,8 +1,8 @@
 """A TCP connection of the engine's event loop, as an asyncio transport.
 
 Its socket is registered once and edge-triggered, so that a message takes no system calls but waits, reads
-and writes. What is written goes out at once. What the socket does not take waits here, and the protocol is
-told to pause while that is more than `HIGH_WATER`.
+and writes; where it is the only one, the read is the wait. What is written goes out at once. What the socket
+does not take waits here, and the protocol is told to pause while that is more than `HIGH_WATER`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 OnReady = dict[int, Callable[[int], None]]
 
-_INPUT = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-EVENTS = _INPUT | select.EPOLLOUT
+INPUT = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+EVENTS = INPUT | select.EPOLLOUT
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 HIGH_WATER, LOW_WATER = 1 << 16, 1 << 14  # octets that wait: the protocol pauses above, goes on below
 _RESET = struct.pack("ii", 1, 0)  # struct linger: close without TIME_WAIT
@@ -34,6 +35,11 @@ _TYPE = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 _IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 _TCP, _NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 _SOL_SOCKET, _SO_LINGER = int(socket.SOL_SOCKET), int(socket.SO_LINGER)
+_SO_RCVTIMEO = int(socket.SO_RCVTIMEO)
+_NOW = int(socket.MSG_DONTWAIT)  # whether the socket is in blocking mode or not
+_BRIEFLY = struct.pack("ll", 0, 1)  # struct timeval: the shortest there is, see `LONE_S`
+_CLOCK_MONOTONIC_COARSE = 6  # clock_getres(2): its resolution is the tick of the kernel's timers
+LONE_S = 4 * time.clock_getres(_CLOCK_MONOTONIC_COARSE)  # longer than the shortest `SO_RCVTIMEO` lasts
 
 
 class SocketTransport(asyncio.Transport):
@@ -43,8 +49,8 @@ class SocketTransport(asyncio.Transport):
     """
 
     __slots__ = (
-        "_closed", "_closing", "_epoll", "_held", "_loop", "_number", "_on_ready", "_out", "_protocol",
-        "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
+        "_blocking", "_closed", "_closing", "_epoll", "_held", "_loop", "_number", "_on_ready", "_out",
+        "_protocol", "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
     )  # fmt: skip
     # octets; replies are short, and CPython allocates objects of up to 512 itself, which is cheaper
     read_size: ClassVar[int] = 448
@@ -60,6 +66,7 @@ class SocketTransport(asyncio.Transport):
         self._out: list[memoryview] = []
         self._waiting = 0  # octets in `_out`
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
+        self._blocking = False
         self.set_protocol(protocol)
         connection = self._socket = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
         number = self._number = connection.fileno()
@@ -70,15 +77,38 @@ class SocketTransport(asyncio.Transport):
             code = connection.connect_ex(address)
         if code == 0:
             on_ready[number] = self._ready
-            epoll.register(number, _INPUT)
+            loop.opened(self)
             protocol.connection_made(self)
         elif code in (errno.EINPROGRESS, errno.EALREADY):
             on_ready[number] = self._connected
-            epoll.register(number, EVENTS)
+            self._held = True
+            loop.opened(self, EVENTS)
         else:
             self._force_close(_error(code))
 
     # --- what the loop calls ---
+
+    def watch(self, events: int = INPUT) -> None:
+        """Have the loop's `epoll` tell what happens; what has happened before, it tells as well."""
+        self._epoll.register(self._number, events)
+
+    def await_input(self) -> bool:
+        """Wait for what comes, at most `LONE_S`, in the read itself; whether anything came."""
+        if self._held or self._read_paused:
+            return False
+        if not self._blocking:
+            self._blocking = True
+            self._socket.setblocking(True)
+            self._socket.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, _BRIEFLY)
+        try:
+            data = self._recv(self.read_size)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._failed(error)
+        else:
+            self._received(data) if data else self._ended()
+        return True
 
     def _connected(self, event: int) -> None:
         """The attempt to connect has an end."""
@@ -86,6 +116,7 @@ class SocketTransport(asyncio.Transport):
             self._force_close(_error(code))
             return
         self._on_ready[self._number] = self._ready
+        self._held = False
         self._protocol.connection_made(self)
         if event != select.EPOLLOUT:
             self._unusual(event)
@@ -96,7 +127,7 @@ class SocketTransport(asyncio.Transport):
             self._unusual(event)
             return
         try:
-            data = self._recv(self.read_size)
+            data = self._recv(self.read_size, _NOW)
         except OSError as error:
             self._failed(error)
             return
@@ -114,7 +145,7 @@ class SocketTransport(asyncio.Transport):
         """Read until there is nothing left: an edge is told once."""
         while not (self._closing or self._read_paused):
             try:
-                data = self._recv(self.read_size)
+                data = self._recv(self.read_size, _NOW)
             except OSError as error:
                 self._failed(error)
                 return
@@ -139,7 +170,7 @@ class SocketTransport(asyncio.Transport):
             self._hold(memoryview(data))
             return
         try:
-            sent = self._send(data)
+            sent = self._send(data, _NOW)
         except OSError as error:
             self._failed(error)
             sent = 0
@@ -151,6 +182,7 @@ class SocketTransport(asyncio.Transport):
             return
         if not self._held:
             self._held = True
+            self._loop.watch_all()
             self._epoll.modify(self._number, EVENTS)  # tell when there is room
         self._out.append(rest)
         self._waiting += len(rest)
@@ -161,7 +193,7 @@ class SocketTransport(asyncio.Transport):
     def _flush(self) -> None:
         while self._out:
             try:
-                sent = self._send(self._out[0])
+                sent = self._send(self._out[0], _NOW)
             except OSError as error:
                 self._failed(error)
                 return
@@ -240,6 +272,7 @@ class SocketTransport(asyncio.Transport):
         self._out.clear()
         self._waiting = 0
         self._on_ready[self._number] = _ignore
+        self._loop.left(self)
         self._socket.close()
 
     def _forget(self) -> None:
