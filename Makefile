@@ -4,7 +4,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 STAMP := .venv/.installed
-export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: help demo test lint hermetic lab-test bench lock clean
 
@@ -41,7 +40,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 hermetic: $(STAMP)
-	$(BIN)/pytest -m "not lab" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --dist worksteal -m "not lab" --cov --cov-report=term-missing:skip-covered
 
 lab-test: $(STAMP)
 	@test "$$(id -u)" = 0 || { echo "lab tests need root: they start servers in a private root and drop privileges"; exit 2; }

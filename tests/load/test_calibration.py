@@ -82,6 +82,7 @@ def test_a_short_run_is_not_calibrated_unasked(fields: dict[str, object], worth:
     assert worth_it(Workload(**fields)) is worth
 
 
+@pytest.mark.alone
 async def test_a_run_says_how_near_it_was_to_its_ceiling(running: Running, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     async with running() as (_, target):
@@ -96,6 +97,7 @@ async def test_a_run_says_how_near_it_was_to_its_ceiling(running: Running, tmp_p
     assert b"its own ceiling" in said
 
 
+@pytest.mark.alone
 async def test_a_saturated_generator_is_exit_code_3(tmp_path: Path) -> None:
     """A new connection for each message, to a sink that does nothing: that costs us more than the sink."""
     out = tmp_path / "result.json"

@@ -269,6 +269,7 @@ def engine_trial(target: Target, fields: Fields) -> LoadResult:
     return collector.result().model_copy(update={"workload": workload.shown()})
 
 
+@pytest.mark.alone
 async def test_the_rate_of_a_limited_sink_is_found_within_15_percent() -> None:
     """200/s by construction; short trials against a tight threshold."""
     async with limited() as (sink, target):

@@ -20,6 +20,8 @@ from smtpbench.target import Target
 from tests.load.engines import begun, collected, ended
 from tests.load.sinks import REFERENCE, reference_rcpt_ms, sinking
 
+pytestmark = pytest.mark.alone  # with the tolerances of a machine that does nothing else
+
 LIMIT_S = 60
 
 
