@@ -113,6 +113,13 @@ class Session:
         return self.endpoint.address
 
     @property
+    def local_port(self) -> int:
+        """The port of our end; 0 when the connection is gone."""
+        transport = self._incoming.transport
+        name = transport.get_extra_info("sockname") if transport is not None else None
+        return int(name[1]) if name else 0
+
+    @property
     def eof(self) -> bool:
         """Whether the server has closed its side."""
         return self._incoming.eof

@@ -237,12 +237,15 @@ class Crash(_Strict):
     """How the target is killed and started again, by commands that `/bin/sh -c` runs on this machine.
 
     `kill` has to take all its processes at once, as SIGKILL does, and to end. `start` may end when the target
-    runs, or be the server itself. It has to greet again `within_s` seconds later.
+    runs, or be the server itself. It has to greet again `within_s` seconds later. `pids` prints the numbers
+    of its processes, for a trace of their system calls; without it they are those that listen on its port,
+    and all in their sessions.
     """
 
     kill: Annotated[str, Field(min_length=1, max_length=4096)]
     start: Annotated[str, Field(min_length=1, max_length=4096)]
     within_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    pids: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
 
 
 class Timeouts(_Strict):

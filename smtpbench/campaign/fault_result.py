@@ -100,11 +100,42 @@ class Judged(_Model):
     reason: str
 
 
+class TracedCall(_Model):
+    """A system call that mattered, so long before the reply was begun (less than 0: after it)."""
+
+    before_reply_ms: float
+    pid: int
+    call: str
+    path: str
+
+
+class MessageTrace(_Model):
+    """One traced message: the files that held it when the reply to its final dot was begun, which of their
+    directories had been synced, and the calls that did it, in their order.
+    """
+
+    verdict: Verdict
+    observed: str = ""
+    reason: str | None = None
+    files: list[str] = Field(default_factory=list)
+    file_synced: bool = False
+    directory_synced: bool = False
+    synced_before_reply_ms: float | None = None
+    calls: list[TracedCall] = Field(default_factory=list)
+
+
+class PowerLoss(Judged):
+    """Whether what was accepted was on disk, by the system calls of some messages."""
+
+    reason: str = NOT_TRACED
+    evidence: list[MessageTrace] = Field(default_factory=list)
+
+
 class Promises(_Model):
     """Two that are not one: what a process has written survives its SIGKILL, and not a loss of power."""
 
     process_crash: Judged = Judged(reason="the target was not killed")
-    power_loss: Judged = Judged(reason=NOT_TRACED)
+    power_loss: PowerLoss = PowerLoss()
 
 
 class FaultResult(_Model):
@@ -196,7 +227,7 @@ class OverloadResult(_Model):
         self.ledger = LedgerCounts.total(one.ledger for one in self.faults)
         self.end_to_end, self.queue_depth, self.drain_s = fault.end_to_end, fault.queue_depth, fault.drain_s
         if kept := fault.killed:
-            self.verdicts = Promises(process_crash=kept)
+            self.verdicts = self.verdicts.model_copy(update={"process_crash": kept})
 
     @property
     def graded(self) -> set[Verdict]:

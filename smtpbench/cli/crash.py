@@ -12,16 +12,17 @@ import typer
 from rich.console import Console
 
 from smtpbench import __version__
-from smtpbench.campaign.fault_result import FaultResult, OverloadResult
+from smtpbench.campaign.fault_result import FaultResult, OverloadResult, PowerLoss
 from smtpbench.campaign.faults import DOES, SIZES, Fault
 from smtpbench.campaign.killing import CYCLES, EVERY_S, Rhythm
 from smtpbench.campaign.overload import Plan, run_fault
+from smtpbench.campaign.power import LEFT_OUT, MESSAGES, trace_power
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import WorkloadOptions
 from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, patience_of, queue_progress
 from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, SmtpbenchError, UsageError
-from smtpbench.lab import open_running, open_target
+from smtpbench.lab import is_lab, open_running, open_target
 from smtpbench.lab.machine import Machine
 from smtpbench.lab.options import TargetOptions
 from smtpbench.load.scenario import find_scenario, is_toml
@@ -53,6 +54,15 @@ ConnectionsOpt = Annotated[
 ]  # fmt: skip
 CyclesOpt = Annotated[int, _fault("How often it is killed; every other time in a final dot.", "N")]
 EveryOpt = Annotated[str, _fault("Load between two kills, on average.", "TIME")]
+TraceOpt = Annotated[
+    bool,
+    typer.Option(
+        "--trace/--no-trace",
+        help="Before the kills, trace the system calls of some messages with strace: power-loss safe?",
+        rich_help_panel="Fault",
+    ),
+]
+TracedOpt = Annotated[int, _fault("How many messages are traced.", "N")]
 BeforeOpt = Annotated[str, _fault("How long the load goes on before.", "TIME")]
 ForOpt = Annotated[str, _fault("How long the fault lasts, if it is no kill.", "TIME")]
 AfterOpt = Annotated[str, _fault("How long the load goes on afterwards.", "TIME")]
@@ -65,6 +75,8 @@ def crash(
     fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     cycles: CyclesOpt = CYCLES,
     every: EveryOpt = f"{EVERY_S:g}s",
+    trace: TraceOpt = True,
+    traced: TracedOpt = MESSAGES,
     connections: ConnectionsOpt = None,
     before: BeforeOpt = f"{PLAN.before_s:g}s",
     fault_time: ForOpt = f"{PLAN.fault_s:g}s",
@@ -81,7 +93,9 @@ def crash(
 
     A lab server is one of its own then; another target needs [crash] with kill and start in its file. The
     moments are drawn by --seed, and every other kill waits for a message whose final dot is not answered yet.
-    It shows that a server is process-crash safe; whether it is power-loss safe, no kill can show.
+    It shows that a server is process-crash safe. Whether it is power-loss safe no kill can show: before the
+    kills some messages are sent while strace is attached to the target, and it is looked at whether the file
+    of each message, and its directory, were synced before the 250.
 
     Other faults: --fault. Each has a load and a ledger of its own (DIR/ledger/FAULT with --out). Lab servers
     say how their disk fills up and how they run out of descriptors; another target needs strike and recover,
@@ -89,10 +103,13 @@ def crash(
     --rate or --users the load is a gentle one: 50 messages a second, five in a session.
 
     Exit code: 0 the target came back and nothing it accepted is missing; 1 something was lost or corrupted,
-    or it did not come back; 3 target unreachable, something still on its way, or a fault not inflicted.
+    it did not come back, or is not power-loss safe; 3 target unreachable, something still on its way, or a
+    fault not inflicted.
     """
     if cycles < 1:
         raise UsageError(f"--cycles {cycles}: expected 1 or more")
+    if traced < 1:
+        raise UsageError(f"--traced {traced}: expected 1 or more")
     if connections is not None and connections < 1:
         raise UsageError(f"--connections {connections}: expected 1 or more")
     times = {"--before": before, "--fault-time": fault_time, "--after": after, "--within": within}
@@ -112,6 +129,12 @@ def crash(
         interruptible(),
     ):
         result.target = {"name": opened.name, "endpoint": opened.main.address}
+        if machine is not None:
+            result.verdicts.power_loss = PowerLoss(reason=LEFT_OUT)
+            if trace:
+                result.verdicts.power_loss = trace_power(
+                    opened, machine, fields, messages=traced, follow_to=follow, fetch=is_lab(target)
+                )
         for one in wanted:
             try:
                 found = run_fault(
@@ -159,6 +182,7 @@ def _fields(workload: WorkloadOptions, options: TargetOptions) -> dict[str, Any]
 
 def crash_exit_code(result: OverloadResult) -> int:
     """What the verdicts of all faults mean together."""
-    if Verdict.FAIL in result.graded or any(fault.gone for fault in result.faults):
+    unsafe = result.verdicts.power_loss.verdict is Verdict.FAIL
+    if unsafe or Verdict.FAIL in result.graded or any(fault.gone for fault in result.faults):
         return EXIT_FINDINGS
     return EXIT_INCONCLUSIVE if Verdict.UNTESTED in result.graded else EXIT_OK

@@ -66,7 +66,7 @@ class Call:
     def text(self, place: int) -> str:
         """The string that is argument number `place`; "" if it is none."""
         found = _STRING.match(self.arguments[place]) if place < len(self.arguments) else None
-        return unquote(found[1]).decode("utf-8", "surrogateescape") if found else ""
+        return unquote(found[1]).decode("utf-8", "backslashreplace") if found else ""
 
     def has(self, *flags: str) -> bool:
         """Whether one of `flags` is among those of an argument."""
@@ -180,7 +180,7 @@ def descriptor(text: str) -> Descriptor | None:
     found = _DESCRIPTOR.match(text)
     if found is None:
         return None
-    name = unquote(found[2]).decode("utf-8", "surrogateescape")
+    name = unquote(found[2]).decode("utf-8", "backslashreplace")
     return Descriptor(found[1], name.removesuffix(" (deleted)"))
 
 

@@ -173,8 +173,11 @@ class CommandMachine:
         self._run("start", self._crash.start)
 
     def pids(self) -> list[int]:
-        """Those that listen on the target's port on this machine, and their sessions."""
-        return listening_on(self._target.main.port)
+        """Those that its command prints, or else those that listen on the target's port on this machine, and
+        their sessions. Raises Inconclusive.
+        """
+        command = self._crash.pids
+        return listening_on(self._target.main.port) if command is None else _printed(command)
 
     def log_tail(self) -> str:
         """What the commands said last."""
@@ -183,6 +186,21 @@ class CommandMachine:
     def _run(self, what: str, command: str) -> _Command:
         with self._log.open("ab") as log:
             return _Command(f"crash.{what}", ["/bin/sh", "-c", command], log.fileno())
+
+
+def _printed(command: str) -> list[int]:
+    """The numbers that a command prints."""
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=KILL_S
+        )
+    except subprocess.TimeoutExpired:
+        raise Inconclusive(f"crash.pids: {command}: still runs after {KILL_S:g} s") from None
+    words = done.stdout.decode("ascii", "replace").split()
+    if done.returncode or not all(word.isdecimal() for word in words):
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[:TAIL]
+        raise Inconclusive(f"crash.pids: {command}: exit code {done.returncode}, expected numbers: {said}")
+    return sorted({int(word) for word in words})
 
 
 class _Command:

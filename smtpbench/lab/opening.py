@@ -19,6 +19,11 @@ _LAB = "lab:"
 _FORMS = "expected embedded, lab:NAME, smtp://HOST:PORT, smtps://…, lmtp://… or a TOML file"
 
 
+def is_lab(spec: str) -> bool:
+    """Whether `spec` names a server that we start."""
+    return spec == EMBEDDED or spec.startswith(_LAB)
+
+
 @contextmanager
 def open_target(
     spec: str,
@@ -32,7 +37,7 @@ def open_target(
     of a TOML file. Raises UsageError (unknown name, bad file, an address not authorised), and what `check`
     raises for a server that is not ours.
     """
-    if spec == EMBEDDED or spec.startswith(_LAB):
+    if is_lab(spec):
         with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as target:
             yield apply_options(target, options)
         return
@@ -54,7 +59,7 @@ def open_running(
     A lab server is one of its own: one that is up already is somebody's, and is left alone. Another target
     needs the commands of `[crash]` in its file. Raises UsageError where it has none.
     """
-    if spec == EMBEDDED or spec.startswith(_LAB):
+    if is_lab(spec):
         wanted = recipe("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB))
         with wanted.run() as running:
             yield Running(apply_options(running.target, options), running.machine)

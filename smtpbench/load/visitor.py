@@ -57,18 +57,20 @@ class Visitor:
         """The next message of the workload."""
         return self._script.next()
 
-    async def deliver(self, session: Session) -> bool:
-        """Send the next message of the workload; whether it was accepted. Raises what `Session` raises."""
+    async def deliver(self, session: Session, content: bytes | None = None) -> Reply | None:
+        """Send the next message of the workload, or in its place `content`, dots stuffed and with the end of
+        data; the reply, or the last one of several, if it was accepted. Raises what `Session` raises.
+        """
         transaction, accepted = self.next_transaction(), 0
         if (await self.ask(session, transaction.mail)).severity == 2:
             replies = [await self.ask(session, line) for line in transaction.rcpts]
             accepted = sum(reply.severity == 2 for reply in replies)
         if not accepted or (await self.ask(session, DATA)).code != 354:
             await self.ask(session, RSET)
-            return False
-        await session.send(transaction.content(b""))
+            return None
+        await session.send(transaction.content(b"") if content is None else content)
         outcomes = [await session.read_reply() for _ in range(accepted if self._script.lmtp else 1)]
-        return all(reply.severity == 2 for reply in outcomes)
+        return outcomes[-1] if all(reply.severity == 2 for reply in outcomes) else None
 
     async def ask(self, session: Session, line: bytes) -> Reply:
         """Send `line`, which has its CRLF, and read the reply."""

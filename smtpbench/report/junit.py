@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from smtpbench.campaign.fault_result import BACK, OverloadResult
+from smtpbench.campaign.fault_result import BACK, Judged, OverloadResult
+from smtpbench.campaign.faults import Fault
 from smtpbench.campaign.result import QueueResult
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.load.capacity_result import CapacityResult
@@ -154,6 +155,8 @@ def _overload(root: ElementTree.Element, result: OverloadResult, *, strict: bool
     suite.set("timestamp", visible(result.started))
     suite.set("time", f"{result.duration_s:.3f}")
     failures = {Verdict.FAIL, Verdict.NON_STRICT} if strict else {Verdict.FAIL}
+    if any(fault.fault == Fault.KILL for fault in result.faults):
+        _power_loss(suite, result.verdicts.power_loss)
     for fault in result.faults:
         group = f"crash.{visible(fault.fault)}"
         if fault.untested:
@@ -168,6 +171,15 @@ def _overload(root: ElementTree.Element, result: OverloadResult, *, strict: bool
             elif check.verdict is Verdict.UNTESTED:
                 ElementTree.SubElement(case, "skipped", message=visible(check.reason or ""))
     _count(suite)
+
+
+def _power_loss(suite: ElementTree.Element, judged: Judged) -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname="crash", name="power-loss-safe", time="0.000")
+    _properties(case, {"verdict": judged.verdict.value})
+    if judged.verdict is Verdict.FAIL:
+        ElementTree.SubElement(case, "failure", message=visible(judged.reason), type=judged.verdict.value)
+    elif judged.verdict is Verdict.UNTESTED:
+        ElementTree.SubElement(case, "skipped", message=visible(judged.reason))
 
 
 def _capacity(root: ElementTree.Element, result: CapacityResult) -> None:

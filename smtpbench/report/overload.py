@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from smtpbench.campaign.fault_result import Answers, Check, FaultResult, OverloadResult
+from smtpbench.campaign.fault_result import (
+    Answers,
+    Check,
+    FaultResult,
+    MessageTrace,
+    OverloadResult,
+    TracedCall,
+)
 from smtpbench.conformance.result import Verdict
 from smtpbench.load.crowd import MET
 from smtpbench.report.conclusion import Conclusion
@@ -18,6 +25,8 @@ def conclude_overload(result: OverloadResult) -> Conclusion:
     for verdict, tone in ((Verdict.FAIL, "bad"), (Verdict.NON_STRICT, "warn")):
         found = [f"{fault.fault}: {one.id}" for fault in result.faults for one in fault.checks
                  if one.verdict is verdict]  # fmt: skip
+        if verdict is result.verdicts.power_loss.verdict:
+            found.append("not power-loss safe")
         if found:
             return Conclusion(tone, f"{verdict.value}: {', '.join(found)}")  # type: ignore[arg-type]
     names = ", ".join(fault.fault for fault in result.faults)
@@ -32,6 +41,25 @@ def promises(result: OverloadResult) -> list[str]:
         return []
     two = {"process-crash safe": result.verdicts.process_crash, "power-loss safe": result.verdicts.power_loss}
     return [f"{words}: {one.verdict.value} ({one.reason})" for words, one in two.items()]
+
+
+def evidence(result: OverloadResult) -> list[MessageTrace]:
+    """The traced messages, if their calls were seen."""
+    return [one for one in result.verdicts.power_loss.evidence if one.calls]
+
+
+def first_evidence(result: OverloadResult) -> MessageTrace:
+    """The traced message that the verdict on all is about."""
+    found = evidence(result)
+    return next((one for one in found if one.verdict is result.verdicts.power_loss.verdict), found[0])
+
+
+def when(call: TracedCall) -> str:
+    """When it was, for people; "" for the reply itself."""
+    if not call.before_reply_ms:
+        return "250"
+    side = "before" if call.before_reply_ms > 0 else "after"
+    return f"{milliseconds(abs(call.before_reply_ms))} {side}"
 
 
 def basis(check: Check) -> str:

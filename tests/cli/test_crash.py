@@ -21,6 +21,7 @@ from smtpbench.target import Target
     ("words", "said"),
     [
         (("--cycles", "0"), "--cycles 0"),
+        (("--traced", "0"), "--traced 0"),
         (("smtp://127.0.0.1:1",), "[crash]"),
         (("--fault", "flood", "--connections", "0"), "--connections 0"),
         (("--fault", "flood", "--run-time", "5s"), "--run-time"),

@@ -45,6 +45,22 @@ def test_the_commands_of_a_target_file(tmp_path: Path) -> None:
     machine.close()
 
 
+def test_a_command_can_say_which_processes_they_are() -> None:
+    target = Target(endpoints={Role.MX: Endpoint(port=1)})
+
+    def machine(pids: str) -> CommandMachine:
+        return CommandMachine(target, Crash(kill="true", start="true", pids=pids))
+
+    one = machine("echo 12 7; echo 12")
+    assert one.pids() == [7, 12]
+    one.close()
+    for command, words in (("echo x", "expected numbers: x"), ("echo gone >&2; exit 3", "exit code 3.*gone")):
+        one = machine(command)
+        with pytest.raises(Inconclusive, match=rf"crash\.pids: .*{words}"):
+            one.pids()
+        one.close()
+
+
 def test_a_mistake_in_the_file_is_one_line() -> None:
     data = {"endpoints": {"mx": {"port": 25}}, "crash": {"kill": "x"}}
     with pytest.raises(UsageError, match=r"t\.toml: crash\.start: missing, a value is needed"):

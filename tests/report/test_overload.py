@@ -9,9 +9,19 @@ from xml.etree import ElementTree
 import pytest
 
 from smtpbench.campaign.fault_judge import judge
-from smtpbench.campaign.fault_result import Answers, Cycle, FaultResult, OverloadResult, RatePoint
+from smtpbench.campaign.fault_result import (
+    Answers,
+    Cycle,
+    FaultResult,
+    MessageTrace,
+    OverloadResult,
+    PowerLoss,
+    RatePoint,
+    TracedCall,
+)
 from smtpbench.campaign.result import DepthPoint, LedgerCounts
 from smtpbench.cli.crash import crash_exit_code
+from smtpbench.conformance.result import Verdict
 from smtpbench.report import read_run, render_html, render_junit, render_markdown, write_outputs
 from smtpbench.report.fault_plots import spans
 from smtpbench.report.terminal import render_summary_text
@@ -62,6 +72,44 @@ def test_strict_makes_a_failure_of_a_permanent_answer() -> None:
     assert render_junit(result(rejected_5xx=1), strict=True).count("<failure") == 1
     assert render_junit(result(lost=1)).count("<failure") == 1
     assert render_junit(result(first_accepted_s=None)).count("<failure") == 1
+
+
+def traced(verdict: Verdict, path: str = "/q/incoming/1") -> OverloadResult:
+    """A target that was killed and lost nothing, with one traced message."""
+    found = result()
+    found.faults[0].fault = "kill"
+    calls = [
+        TracedCall(before_reply_ms=ms, pid=7, call=name, path=path)
+        for ms, name in ((0.31, "write"), (0.0, "sendto"), (-500.0, "fsync"))
+    ]
+    message = MessageTrace(verdict=verdict, observed="seen so", calls=calls)
+    found.verdicts.power_loss = PowerLoss(
+        verdict=verdict, reason="1 of 1 messages: seen so", evidence=[message]
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [(Verdict.PASS, 0), (Verdict.INFO, 0), (Verdict.UNTESTED, 0), (Verdict.FAIL, 1)]
+)
+def test_only_a_server_that_is_not_power_loss_safe_is_a_finding(verdict: Verdict, code: int) -> None:
+    found = traced(verdict)
+    assert crash_exit_code(found) == code
+    assert ("not power-loss safe" in render_summary_text(found)) is bool(code)
+    junit = ElementTree.fromstring(render_junit(found))
+    case = next(one for one in junit.iter("testcase") if one.get("name") == "power-loss-safe")
+    assert (case.find("failure") is not None) is bool(code)
+    assert (case.find("skipped") is not None) is (verdict is Verdict.UNTESTED)
+
+
+def test_the_calls_of_a_traced_message_are_shown_and_escaped() -> None:
+    found = traced(Verdict.PASS, path=HOSTILE)
+    assert "power-loss safe: pass (1 of 1 messages: seen so)" in " ".join(render_summary_text(found).split())
+    for page in (unescape(render_html(found)), unescape(render_markdown(found))):
+        assert "310 µs before" in page
+        assert "500 ms after" in page
+    assert "<script>alert" not in render_html(found)
+    assert "<script>alert" not in render_markdown(found)
 
 
 def test_a_run_folder_is_read_back(tmp_path: Path) -> None:

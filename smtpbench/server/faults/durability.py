@@ -1,4 +1,4 @@
-"""Faults of a queue that is on disk too late, or not for sure: only a crash shows them.
+"""Faults of a queue that is on disk too late, or not for sure: a crash shows the one, system calls show both.
 
 No conformance case names them; `smtpbench crash` has to find each.
 """

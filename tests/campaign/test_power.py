@@ -1,0 +1,81 @@
+"""Tracing messages of the reference server and of Postfix, and why that cannot be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smtpbench.campaign.power import trace_power
+from smtpbench.conformance.result import Verdict
+from smtpbench.lab import strace
+from smtpbench.lab.recipes import recipe, reference
+from smtpbench.target import Endpoint, Relay, Role, Target
+
+TARGET = Target(
+    endpoints={Role.MX: Endpoint(port=1)}, relay=Relay(listen="127.0.0.1:9", domain="relay.example")
+)
+
+
+class Unknown:
+    """A target whose processes nobody knows."""
+
+    def kill(self) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def pids(self) -> list[int]:
+        return []
+
+    def log_tail(self) -> str:
+        return ""
+
+
+def test_without_strace_it_is_untested_and_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = trace_power(TARGET, Unknown(), {})
+    assert found.verdict is Verdict.UNTESTED
+    assert "apt install strace" in found.reason
+
+
+def test_without_processes_it_is_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtpbench.campaign.power.find_strace", lambda **_: strace.Strace("false"))
+    found = trace_power(TARGET, Unknown(), {})
+    assert found.verdict is Verdict.UNTESTED
+    assert found.reason == "0 processes of the target are known on this machine"
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("faults", "verdict", "words"),
+    [
+        ((), Verdict.PASS, "and its directory"),
+        (("queue-does-not-sync",), Verdict.FAIL, "not synced before it"),
+        (("queue-stores-after-the-250",), Verdict.FAIL, "after the 250"),
+    ],
+)
+def test_the_reference_server(faults: tuple[str, ...], verdict: Verdict, words: str) -> None:
+    with reference(*faults) as running:
+        found = trace_power(running.target, running.machine, {}, messages=2, fetch=True)
+    assert found.verdict is verdict, found.reason
+    assert words in found.reason
+    assert [one.verdict for one in found.evidence] == [verdict] * 2
+    assert all(one.calls[0].pid for one in found.evidence)
+
+
+@pytest.mark.lab
+def test_postfix_syncs_the_file_and_leaves_its_entry_to_the_file_system() -> None:
+    with recipe("postfix").run() as running:
+        found = trace_power(running.target, running.machine, {}, messages=2, fetch=True)
+    assert found.verdict is Verdict.INFO, found.reason
+    for one in found.evidence:
+        assert (one.file_synced, one.directory_synced) == (True, False)
+        assert "/incoming/" in one.files[0]
+        assert [call.call for call in one.calls][-2:] == ["fsync", "write"]
+        assert one.synced_before_reply_ms is not None
+        assert one.synced_before_reply_ms > 0
