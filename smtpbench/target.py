@@ -151,6 +151,11 @@ class Mailbox:
     user: str | None
     folder: str
 
+    @property
+    def protocol(self) -> Literal["imap", "pop3"]:
+        """The one that is spoken, with TLS or without."""
+        return "imap" if self.scheme.startswith("imap") else "pop3"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         folder = f"/{self.folder}" if self.folder else ""
@@ -280,7 +285,10 @@ class Shortage(_Strict):
 
 
 class Target(_Strict):
-    """The server under test. Built by `load_toml`, `from_url` or a lab recipe."""
+    """The server under test. Built by `load_toml`, `from_url` or a lab recipe.
+
+    `read` are the ways in which recipients read what `observe` sees delivered.
+    """
 
     name: str = "target"
     endpoints: dict[Role, Endpoint] = Field(min_length=1)
@@ -288,12 +296,22 @@ class Target(_Strict):
     auth: Credentials | None = None
     tls: Tls = Tls()
     observe: Observe | None = None
+    read: tuple[Observe, ...] = ()
     relay: Relay | None = None
     queue: Queue = Queue()
     crash: Crash | None = None
     timeouts: Timeouts = Timeouts()
     shortage: Shortage | None = None
     client_name: str = "client.example.org"
+
+    @field_validator("read")
+    @classmethod
+    def _protocols(cls, value: tuple[Observe, ...]) -> tuple[Observe, ...]:
+        mailboxes = [one.mailbox for one in value]
+        protocols = [one.protocol for one in mailboxes if one is not None]
+        if len(protocols) < len(value) or len(set(protocols)) < len(protocols):
+            raise ValueError("expected at most one imap://… and one pop3://… (or imaps, pop3s)")
+        return value
 
     @property
     def main(self) -> Endpoint:
@@ -347,6 +365,7 @@ _SECTIONS: dict[str, type[_Strict]] = {
     "fixtures": Fixtures,
     "tls": Tls,
     "observe": Observe,
+    "read": Observe,
     "relay": Relay,
     "queue": Queue,
     "crash": Crash,
@@ -410,8 +429,8 @@ def require_authorized(target: Target, authorized: frozenset[str]) -> None:
     over the network. Raises UsageError.
     """
     hosts = [endpoint.host for endpoint in target.endpoints.values()]
-    mailbox = target.observe.mailbox if target.observe else None
-    for host in [*hosts, mailbox.host] if mailbox else hosts:
+    places = (target.observe, *target.read) if target.observe else target.read
+    for host in [*hosts, *(one.mailbox.host for one in places if one.mailbox)]:
         if host not in authorized and not is_loopback(host):
             raise UsageError(
                 f"{host} is not a loopback address: add --authorized {host} "

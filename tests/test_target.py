@@ -254,6 +254,29 @@ def test_a_mailbox_url_that_makes_no_sense_is_one_line(url: str, words: str) -> 
     assert "hunter2" not in str(caught.value)
 
 
+def reading(*urls: str) -> dict[str, object]:
+    return {"endpoints": {"mx": {"port": 25}}, "read": [{"url": url} for url in urls]}
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [("maildir:/var/mail",), ("sink:127.0.0.1:25",), ("imap://a@127.0.0.1", "imaps://b@127.0.0.1"),
+     ("pop3://a@127.0.0.1",) * 2],
+)  # fmt: skip
+def test_mail_is_read_over_imap_and_pop3_once_each(urls: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"^x: read: .*at most one imap://… and one pop3://…"):
+        parse_target(reading(*urls), where="x")
+
+
+def test_where_mail_is_read_is_written_back_and_has_to_be_authorized(tmp_path: Path) -> None:
+    target = parse_target(reading("imaps://a@192.0.2.1", "pop3://a@127.0.0.1"), where="x")
+    (tmp_path / "x.toml").write_text(to_toml(target))
+    assert load_toml(tmp_path / "x.toml").read == target.read
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1 is not a loopback address"):
+        require_authorized(target, frozenset())
+    require_authorized(target, frozenset({"192.0.2.1"}))
+
+
 def test_one_address_off_loopback_is_enough_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
         return [(socket.AF_INET, 0, 0, "", (address, 0)) for address in ("127.0.0.1", "192.0.2.1")]

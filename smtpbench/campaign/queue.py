@@ -12,12 +12,13 @@ from typing import Any
 
 from smtpbench import __version__
 from smtpbench.campaign.figures import describe, head_of_line
+from smtpbench.campaign.reading import describe_lookers, describe_reading
 from smtpbench.campaign.result import CutOff, QueueResult
 from smtpbench.delivery.follow import Drain, Follower
 from smtpbench.delivery.gauge import read_gauges
 from smtpbench.delivery.journal import Outcome, journals
 from smtpbench.delivery.ledger import FILE, Ledger
-from smtpbench.delivery.sources import SinkSource, Source, open_source
+from smtpbench.delivery.sources import SinkSource, Source, open_readers, open_source
 from smtpbench.errors import UsageError
 from smtpbench.load.result import LoadResult
 from smtpbench.load.run import run_load
@@ -99,13 +100,14 @@ def choose(
 ) -> tuple[Source, dict[str, Any]]:
     """The place to follow to, and the fields of the workload that lead there. Raises UsageError.
 
+    Without `follow` it is the mailbox, where the target says how mail is read or does not relay to us.
     With `domains` each session carries mail for one of them, as many for each.
     """
     relay = target.relay
     fields: dict[str, Any] = {}
     if domains:
         fields["traffic"] = [{"name": name, "recipient": f"{LOCAL_PART}@{name}"} for name in domains]
-    if follow is Follow.MAILBOX or (follow is None and relay is None):
+    if follow is Follow.MAILBOX or (follow is None and (relay is None or target.read)):
         if script is not None:
             raise UsageError("--hop-…: only a hop that we are can be told how to behave: see --follow relay")
         return open_source(target), fields
@@ -157,7 +159,8 @@ def run_queue(
         raise UsageError("--domain: the scenario has a traffic of its own, which says where its mail goes")
     show = progress or (lambda _: None)
     before = 0
-    with Follower(source, folder) as follower:
+    readers = open_readers(target) if not isinstance(source, SinkSource) else []
+    with Follower(source, folder, readers) as follower:
         _introduce(follower.ledger, target, source)
 
         def shown(figures: Mapping[str, Any]) -> None:
@@ -178,9 +181,7 @@ def run_queue(
             progress=lambda: show(queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
-    result = _result(
-        load, follower.ledger, source, drain, settle_s, busy, slow, script, patience.unsure(target)
-    )
+    result = _result(load, follower, source, drain, settle_s, busy, slow, script, patience.unsure(target))
     follower.ledger.close()
     return result
 
@@ -191,6 +192,7 @@ def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
     ledger.set_fact("target", {"name": target.name, "endpoint": target.main.address})
     ledger.set_fact("observer", source.where)
     ledger.set_fact("exact_times", source.exact)
+    ledger.set_fact("observed_by", source.protocol)
 
 
 def require_new(folder: Path) -> None:
@@ -206,16 +208,21 @@ def queued(follower: Follower, accepted: int) -> dict[str, Any]:
 
 
 def _result(
-    load: LoadResult, ledger: Ledger, source: Source, drain: Drain, settle_s: float, busy: float,
+    load: LoadResult, follower: Follower, source: Source, drain: Drain, settle_s: float, busy: float,
     slow: Slow | None, script: SinkScript | None, unsure: str,
 ) -> QueueResult:  # fmt: skip
+    ledger = follower.ledger
     result = QueueResult(**load.model_dump(exclude={"schema_"}))
     result.observer, result.exact_times = source.where, source.exact
+    result.observed_by = source.protocol
     result.interrupted = load.interrupted or drain.interrupted
-    result.closed, result.settle_s, result.unsure = drain.closed, settle_s, unsure
+    result.closed, result.settle_s = drain.closed, settle_s
+    result.unsure = follower.looker.trouble if drain.gone else unsure
     ledger.import_journals()
     balance = ledger.balance(closed=drain.closed and not unsure)
     describe(result, balance)
+    describe_reading(result, ledger.reads(), ledger.begun())
+    describe_lookers(result, follower.looker, follower.readers)
     if isinstance(source, SinkSource):
         result.hop, result.excused = source.scripted, ["duplicated"] if repeats(script) else []
         if slow is not None:
@@ -237,9 +244,11 @@ def recover(folder: Path) -> QueueResult:
     result = QueueResult(
         smtpbench=__version__, started=ledger.fact("started") or "", target=ledger.fact("target") or {},
         observer=ledger.fact("observer") or "", exact_times=bool(ledger.fact("exact_times")),
+        observed_by=ledger.fact("observed_by") or "",
         valid=False, invalid_reasons=[KILLED], interrupted=True,
     )  # fmt: skip
     describe(result, ledger.balance(closed=False))
+    describe_reading(result, ledger.reads(), ledger.begun())
     open_then = read_gauges(folder)
     result.cut_off = CutOff(sessions=open_then.sessions, unanswered=open_then.unanswered)
     never_answered = ledger.count(Outcome.UNKNOWN) + open_then.unanswered

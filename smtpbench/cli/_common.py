@@ -58,6 +58,12 @@ ObserveOpt = Annotated[
 ObservePasswordEnvOpt = Annotated[
     str | None, _target("Environment variable with the password of an IMAP or POP3 mailbox.", "VARIABLE")
 ]
+ReadOpt = Annotated[
+    list[str],
+    _target(
+        "How recipients read what arrives, to be timed by queue: imap://…, pop3://…; one of each.", "URL"
+    ),
+]
 AuthorizedOpt = Annotated[
     list[str], _target("A host off this machine that you may test; repeatable.", "HOST")
 ]
@@ -94,6 +100,7 @@ _GROUPS: dict[type[Any], dict[str, Any]] = {
         "ca": CaOpt,
         "observe": ObserveOpt,
         "observe_password_env": ObservePasswordEnvOpt,
+        "read": ReadOpt,
         "authorized": AuthorizedOpt,
     },
     Outputs: {

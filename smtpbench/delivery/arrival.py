@@ -36,6 +36,21 @@ class Arrival:
     session: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One message of ours as whoever looks into its mailbox over `protocol` read it ("": a file).
+
+    It was there at `at_ns`, whole, and could not be found at `since_ns`; `stated_ns` is when the server says
+    that it was delivered, if it does. Wall clock, ns since the epoch.
+    """
+
+    protocol: str
+    identifier: bytes
+    at_ns: int
+    since_ns: int
+    stated_ns: int | None = None
+
+
 def read_arrival(
     content: bytes,
     at_ns: int,

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from smtpbench.delivery.accounts import Balance, Entry, Notice, balance
-from smtpbench.delivery.arrival import Arrival
+from smtpbench.delivery.arrival import Arrival, Read
 from smtpbench.delivery.fingerprint import make_identifier
 from smtpbench.delivery.journal import Content, Outcome, Terms, journals, read_journal
 from smtpbench.errors import UsageError
@@ -44,6 +44,10 @@ create table if not exists entries (
 create table if not exists arrivals (
     identifier blob not null, at_ns integer not null, sender text, recipients text not null,
     digest blob not null, decoded blob not null, spliced integer not null, session integer not null
+);
+create table if not exists reads (
+    protocol text not null, identifier blob not null, at_ns integer not null, since_ns integer not null,
+    stated_ns integer
 );
 create table if not exists notices (
     identifier blob not null, recipient text not null, action text not null,
@@ -124,6 +128,14 @@ class Ledger:
                 ((one.identifier, one.recipient, one.action, one.at_ns, one.strict) for one in notices),
             )
 
+    def add_reads(self, reads: Iterable[Read]) -> None:
+        """Write down what was read."""
+        with self._db:
+            self._db.executemany(
+                "insert into reads values (?, ?, ?, ?, ?)",
+                ((one.protocol, one.identifier, one.at_ns, one.since_ns, one.stated_ns) for one in reads),
+            )
+
     def set_fact(self, name: str, value: Any) -> None:
         """Write down `value` (as JSON has it) under `name`."""
         with self._db:
@@ -156,6 +168,17 @@ class Ledger:
     def balance(self, *, closed: bool) -> Balance:
         """What became of each message. `closed`: what is missing now is lost."""
         return balance(self._entries(), self._arrivals(), self._notices(), runs=self.runs(), closed=closed)
+
+    def reads(self) -> Iterator[Read]:
+        """What was read, in that order."""
+        return (Read(*row) for row in self._db.execute("select * from reads order by rowid"))
+
+    def begun(self) -> dict[bytes, int]:
+        """When the transaction of each accepted message began."""
+        rows = self._db.execute(
+            "select run, number, begun_ns from entries where outcome = ?", (int(Outcome.ACCEPTED),)
+        )
+        return {make_identifier(run, number): begun_ns for run, number, begun_ns in rows}
 
     def _entries(self) -> Iterator[Entry]:
         contents = {

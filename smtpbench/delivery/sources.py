@@ -4,7 +4,8 @@ The observers of conformance keep all they saw, so that a case can ask for its m
 of messages come by, and each is given out once. What was there before `start` is never given out.
 
 A time of arrival is exact for the sink (when its reply is given) and a Maildir (when the file got its
-name); for an mbox, IMAP and POP3 it is that of the look which found the message.
+name); for an mbox, IMAP and POP3 it is that of the look which found the message, and `since_ns` says when
+the last look began that did not: the message came between the two.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from smtpbench.server.sink import Sink, sink_config
 from smtpbench.server.sink_receiver import Taken
 from smtpbench.server.sink_script import SinkScript
 from smtpbench.server.sink_scripted import ScriptedSink
-from smtpbench.target import Observe, Target
+from smtpbench.target import Mailbox, Observe, Target
 
 _SEPARATOR = b"\nFrom "  # between the messages of an mbox (RFC 4155)
 _READ = 8 << 20  # octets of an mbox read in one look
+POLL_S = 0.1
+_POLL_S = {"imap": 0.05, "pop3": 0.5}  # a look over POP3 is a login
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One message as it arrived. `at_ns` is wall clock; `session` is that of the sink, 0 elsewhere.
 
-    The rest is as in `Delivered`.
+    `since_ns` is the earliest that it can have come, 0 where `at_ns` is exact. The rest is as in `Delivered`.
     """
 
     content: bytes
@@ -44,12 +47,19 @@ class Seen:
     sender: str | None
     recipients: tuple[str, ...]
     session: int = 0
+    since_ns: int = 0
+    stated_ns: int | None = None
 
 
 class Source(Protocol):
-    """A place where messages arrive."""
+    """A place where messages arrive.
+
+    `protocol` is by which recipients read there, "" where nobody does; looks are `poll_s` apart or more.
+    """
 
     where: str
+    protocol: str
+    poll_s: float
     exact: bool  # whether `at_ns` is the time of arrival, and not that of a look
 
     async def start(self) -> None:
@@ -77,11 +87,21 @@ def open_source(target: Target, url: str | None = None) -> Source:
         return MaildirSource(Path(rest))
     if scheme == "mbox" and rest:
         return MboxSource(Path(rest))
-    if scheme == "sink":
-        return _sink(rest)
+    return _sink(rest) if scheme == "sink" else _mailbox(observe, target)
+
+
+def open_readers(target: Target) -> list[MailboxSource]:
+    """Where its recipients read, but for the place that `open_source` gives. Raises UsageError."""
+    observed = target.observe.mailbox.protocol if target.observe and target.observe.mailbox else ""
+    opened = [_mailbox(one, target) for one in target.read]
+    return [one for one in opened if one.protocol != observed]
+
+
+def _mailbox(observe: Observe, target: Target) -> MailboxSource:
     observer = open_observer(observe, auth=target.auth, tls=target.tls, timeouts=target.timeouts)
     assert isinstance(observer, NetworkObserver)
-    return MailboxSource(observer, str(observe.mailbox))
+    assert observe.mailbox is not None
+    return MailboxSource(observer, observe.mailbox)
 
 
 def _sink(rest: str) -> Source:
@@ -97,7 +117,7 @@ class SinkSource:
     `began_ns` is when we began to listen, wall clock: the times of a script count from there.
     """
 
-    exact = True
+    exact, protocol, poll_s = True, "", POLL_S
 
     def __init__(self, host: str, port: int, script: SinkScript | None = None) -> None:
         self._taken: list[Taken] = []
@@ -147,7 +167,7 @@ class SinkSource:
 class MaildirSource:
     """Every Maildir at or below a path. A message is known by its name, which it keeps when it is moved."""
 
-    exact = True
+    exact, protocol, poll_s = True, "", POLL_S
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -195,9 +215,9 @@ def _read_file(path: str) -> Seen | None:
     return _from_mailbox(content, changed, path)
 
 
-def _from_mailbox(content: bytes, at_ns: int, where: str) -> Seen:
+def _from_mailbox(content: bytes, at_ns: int, where: str, since_ns: int = 0) -> Seen:
     message = stored(content, where)
-    return Seen(content, at_ns, message.sender, message.recipients)
+    return Seen(content, at_ns, message.sender, message.recipients, since_ns=since_ns)
 
 
 class MboxSource:
@@ -206,10 +226,14 @@ class MboxSource:
     The last message of a file that grows may not be whole, so it waits for the next one, or for the end.
     """
 
-    exact = False
+    exact, protocol, poll_s = False, "", POLL_S
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._looked_ns = (
+            0,
+            0,
+        )  # the last look and the one before: the second may be what gives a message out
         self._done: dict[Path, int] = {}  # octets given out
         self._size: dict[Path, int] = {}  # at the last look
         self.where = f"mbox:{path}"
@@ -218,6 +242,7 @@ class MboxSource:
         """Note what is there. Raises UsageError where the path cannot come into being either."""
         if not await asyncio.to_thread(self._path.parent.is_dir):
             raise UsageError(f"{self._path}: no such file or folder to observe")
+        self._looked_ns = (time.time_ns(),) * 2
         self._done = await asyncio.to_thread(lambda: {file: file.stat().st_size for file in self._files()})
 
     async def stop(self) -> None:
@@ -233,10 +258,12 @@ class MboxSource:
         return [self._path] if self._path.exists() else []
 
     def _look(self) -> list[Seen]:
-        return [seen for file in self._files() for seen in self._appended(file)]
+        now, (last, since) = time.time_ns(), self._looked_ns
+        self._looked_ns = (now, last)
+        return [seen for file in self._files() for seen in self._appended(file, now, since)]
 
-    def _appended(self, file: Path) -> Iterator[Seen]:
-        now, size, done = time.time_ns(), file.stat().st_size, self._done.get(file, 0)
+    def _appended(self, file: Path, now: int, since: int) -> Iterator[Seen]:
+        size, done = file.stat().st_size, self._done.get(file, 0)
         settled, self._size[file] = self._size.get(file) == size, size
         if size <= done:
             return
@@ -248,7 +275,7 @@ class MboxSource:
         for message in octets[:whole].removesuffix(b"\n").split(_SEPARATOR):
             _, _, content = message.partition(b"\n")  # the line that begins with "From "
             if content:
-                yield _from_mailbox(content, now, str(file))
+                yield _from_mailbox(content, now, str(file), since)
 
 
 class MailboxSource:
@@ -256,12 +283,16 @@ class MailboxSource:
 
     exact = False
 
-    def __init__(self, observer: NetworkObserver, where: str) -> None:
+    def __init__(self, observer: NetworkObserver, mailbox: Mailbox) -> None:
         self._observer = observer
-        self.where = where
+        self._looked_ns = 0
+        self.where = str(mailbox)
+        self.protocol: str = mailbox.protocol
+        self.poll_s = _POLL_S[mailbox.protocol]
 
     async def start(self) -> None:
         """Log in and note what is there. Raises SmtpbenchError."""
+        self._looked_ns = time.time_ns()
         await self._observer.start()
 
     async def stop(self) -> None:
@@ -270,6 +301,13 @@ class MailboxSource:
 
     async def news(self) -> list[Seen]:
         """What a look found that no look before had found."""
+        begun = time.time_ns()
         found = await self._observer.news()
-        now = time.time_ns()
-        return [Seen(one.content, now, one.sender, one.recipients) for one in found]
+        since, self._looked_ns = self._looked_ns, begun
+        return [
+            Seen(
+                one.content, one.read_ns, one.sender, one.recipients,
+                since_ns=since, stated_ns=one.stated_ns,
+            )
+            for one in found
+        ]  # fmt: skip

@@ -34,12 +34,6 @@ userdb {
   override_fields = uid=65534 gid=65534 home=/var/smtpbench/mail
 }
 
-service lmtp {
-  inet_listener lmtp {
-    address = $host
-    port = $lmtp
-  }
-}
 service imap-login {
   inet_listener imap {
     port = $imap
@@ -57,6 +51,15 @@ service pop3-login {
   }
 }
 """)
+_LMTP = Template("""
+service lmtp {
+  inet_listener lmtp {
+    address = $host
+    port = $lmtp
+  }
+}
+""")
+MAILBOX_PORTS = ("imap", "imaps", "pop3", "pop3s")
 
 
 class Dovecot(RootedServer):
@@ -65,28 +68,36 @@ class Dovecot(RootedServer):
     name = "dovecot"
     title = "Dovecot"
     programs = ("dovecot",)
-    ports = (Role.LMTP, "imap", "imaps", "pop3", "pop3s")
+    ports = (Role.LMTP, *MAILBOX_PORTS)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "dovecot.log"
 
     def configure(self, place: Workspace, ports: Mapping[str, int]) -> None:
         """Write dovecot.conf, and the users with our password."""
-        text = _CONFIGURATION.substitute({**ports, "host": HOST, "name": SERVER_NAME, "maildir": MAILDIR})
-        (place.folder / "dovecot.conf").write_text(text, encoding="ascii")
-        password = place.password_file.read_text(encoding="ascii").strip()
-        users = place.folder / "users"
-        users.touch(mode=0o600)
-        names = [
-            *(f"{name}@{DOMAIN}" for name in MAILBOXES),
-            "postmaster",
-        ]  # RFC 5321 §4.5.1: with no domain, too
-        users.write_text("".join(f"{name}:{{PLAIN}}{password}::::::\n" for name in names), encoding="ascii")
+        write_configuration(place, ports, _LMTP.substitute(host=HOST, lmtp=ports[Role.LMTP]))
 
     def target(self, place: Workspace, ports: Mapping[str, int], ready: Mapping[str, Any]) -> Target:
         """Its deliveries are read back over IMAP."""
         offered = {Role.LMTP.value: ports[Role.LMTP]}
         target = place.target(f"Dovecot {ready['version']}", offered, at_once=True)
         return target.model_copy(update={"observe": mailbox(place, "imap", ports["imap"])})
+
+
+def write_configuration(place: Workspace, ports: Mapping[str, int], listeners: str) -> None:
+    """Write dovecot.conf with `listeners` at its end, and the users with our password.
+
+    `ports` has those of `MAILBOX_PORTS`.
+    """
+    text = _CONFIGURATION.substitute({**ports, "host": HOST, "name": SERVER_NAME, "maildir": MAILDIR})
+    (place.folder / "dovecot.conf").write_text(text + listeners, encoding="ascii")
+    password = place.password_file.read_text(encoding="ascii").strip()
+    users = place.folder / "users"
+    users.touch(mode=0o600)
+    names = [
+        *(f"{name}@{DOMAIN}" for name in MAILBOXES),
+        "postmaster",
+    ]  # RFC 5321 §4.5.1: with no domain, too
+    users.write_text("".join(f"{name}:{{PLAIN}}{password}::::::\n" for name in names), encoding="ascii")
 
 
 def mailbox(place: Workspace, scheme: str, port: int) -> Observe:

@@ -13,7 +13,7 @@ from smtpbench.target import Target, parse_target
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """Each option that is not None replaces what the target says; `authorized` lists permitted hosts."""
+    """Each option that is given replaces what the target says; `authorized` lists permitted hosts."""
 
     recipient: str | None = None
     second_recipient: str | None = None
@@ -24,6 +24,7 @@ class TargetOptions:
     ca: Path | None = None
     observe: str | None = None
     observe_password_env: str | None = None
+    read: Sequence[str] = ()
     authorized: Sequence[str] = ()
 
 
@@ -38,10 +39,18 @@ def apply_options(target: Target, options: TargetOptions) -> Target:
     _put(data, "tls", "ca", options.ca)
     _put(data, "observe", "url", options.observe)
     _put(data, "auth", "username", options.username)
-    _put_password(data, "auth", options.password_env)
-    _put_password(data, "observe", options.observe_password_env)
-    if data.get("observe") and "url" not in data["observe"]:
-        raise UsageError("--observe-password-env needs --observe, or observe.url in the target file")
+    if options.password_env is not None:
+        data["auth"] = dict(data.get("auth") or {})
+        _put_password(data["auth"], options.password_env)
+    if options.read:
+        data["read"] = [{"url": url} for url in options.read]
+    places = [*([data["observe"]] if data.get("observe") else []), *(data.get("read") or ())]
+    if options.observe_password_env is not None and not places:
+        raise UsageError(
+            "--observe-password-env needs --observe or --read, or observe.url in the target file"
+        )
+    for place in places:
+        _put_password(place, options.observe_password_env)
     auth = data.get("auth")
     if auth and "username" not in auth:
         raise UsageError("--password-env needs --username, or auth.username in the target file")
@@ -55,8 +64,8 @@ def _put(data: dict[str, Any], section: str, key: str, value: object) -> None:
         data[section] = {**(data.get(section) or {}), key: value}
 
 
-def _put_password(data: dict[str, Any], section: str, variable: str | None) -> None:
+def _put_password(login: dict[str, Any], variable: str | None) -> None:
     """One source of a password: the one typed last."""
     if variable is not None:
-        rest = {key: value for key, value in (data.get(section) or {}).items() if key != "password_file"}
-        data[section] = {**rest, "password_env": variable}
+        login.pop("password_file", None)
+        login["password_env"] = variable

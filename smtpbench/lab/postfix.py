@@ -76,7 +76,7 @@ relay_transport = error:5.4.4 this laboratory sends nothing on
 
 # The load comes from one address: do not limit it by address
 smtpd_client_connection_count_limit = 0
-""")
+$delivery""")
 
 _SOON = f"""\
 queue_run_delay = 1s
@@ -141,15 +141,17 @@ class Postfix(RootedServer):
 
     name = "postfix"
     title = "Postfix"
-    programs = ("postfix",)
-    ports = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS, RELAY)
+    programs: tuple[str, ...] = ("postfix",)
+    ports: tuple[str, ...] = (Role.MX, Role.SUBMISSION, Role.SUBMISSIONS, RELAY)
     greeting = f"220 {SERVER_NAME} ".encode()
     log = "postfix.log"
     schedule = _SOON
+    mailboxes: tuple[str, ...] = (*MAILBOXES, UTF8_MAILBOX)
+    delivery = ""  # lines of main.cf, where it is not Postfix itself that delivers
 
     def configure(self, place: Workspace, ports: Mapping[str, int]) -> None:
         """Write main.cf, master.cf and smtpd.conf."""
-        mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in (*MAILBOXES, UTF8_MAILBOX))
+        mailboxes = ", ".join(f"{{ {name}@{DOMAIN} = {MAILDIR}/ }}" for name in self.mailboxes)
         main = _MAIN_CF.substitute(
             name=SERVER_NAME,
             domain=DOMAIN,
@@ -159,9 +161,10 @@ class Postfix(RootedServer):
             relay_domain=RELAY_DOMAIN,
             relay=ports[RELAY],
             schedule=self.schedule,
+            delivery=self.delivery,
         )
         (place.folder / "main.cf").write_text(main, encoding="utf-8")
-        master = _MASTER_CF.substitute({role: f"{HOST}:{port}" for role, port in ports.items()})
+        master = _MASTER_CF.substitute({name: f"{HOST}:{port}" for name, port in ports.items()})
         (place.folder / "master.cf").write_text(master, encoding="ascii")
         (place.folder / "smtpd.conf").write_text(_SMTPD_CONF, encoding="ascii")
 

@@ -16,6 +16,7 @@ from smtpbench.lab.exim import exim
 from smtpbench.lab.machine import Running, in_session, tail
 from smtpbench.lab.opensmtpd import opensmtpd
 from smtpbench.lab.postfix import FACTOR, postfix, postfix_scaled
+from smtpbench.lab.postfix_dovecot import postfix_dovecot
 from smtpbench.lab.process import Child
 from smtpbench.lab.workspace import RELAY, RETRY_S, free_ports, workspace
 from smtpbench.target import Target
@@ -106,6 +107,9 @@ RECIPES = {
     "exim": Recipe(f"Exim {_ROOTED}", exim),
     "opensmtpd": Recipe(f"OpenSMTPD {_ROOTED}", opensmtpd),
     "postfix": Recipe(f"Postfix {_ROOTED}", postfix),
+    "postfix-dovecot": Recipe(
+        "Postfix (submission), Dovecot behind it by LMTP, read over IMAP and POP3", postfix_dovecot
+    ),
     "postfix-scaled": Recipe(f"Postfix, its own schedule of retries {FACTOR} times as fast", postfix_scaled),
     "reference": Recipe("our strict reference server, all four endpoints", reference),
 }

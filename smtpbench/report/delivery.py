@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from smtpbench.campaign.result import (
     CutOff,
     Estimate,
     HeadOfLine,
     QueueResult,
+    ReadStats,
     SustainableSearch,
     SustainableTrial,
 )
+from smtpbench.load.result import PhaseStats
 from smtpbench.load.search import End
 from smtpbench.report.conclusion import Conclusion
 from smtpbench.report.text import milliseconds, number, seconds, visible
@@ -64,9 +68,8 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
 
 def sentences(result: QueueResult) -> list[str]:
     """What was measured, a sentence each."""
-    said = [f"Followed to {result.observer}."] if result.observer else []
-    if not result.exact_times and result.observer:
-        said.append("Times of arrival are those of the looks that found the messages.")
+    said = _followed(result) if result.observer else []
+    said += [_reading(result, protocol, stats) for protocol, stats in result.read.items()]
     if result.cut_off:
         said.append(f"The run was killed. {cut_off(result.cut_off)}")
     elif result.interrupted:
@@ -94,6 +97,18 @@ def sentences(result: QueueResult) -> list[str]:
     return said
 
 
+def _followed(result: QueueResult) -> list[str]:
+    said = [f"Followed to {result.observer}."]
+    if not result.exact_times:
+        exact = f", exact to {milliseconds(result.resolution_ms)}" if result.resolution_ms else ""
+        said.append(f"Times of arrival are those of the looks that found the messages{exact}.")
+    if result.observer_down_s:
+        later = ": what came meanwhile was found later" if result.closed else ""
+        down = f"For {seconds(result.observer_down_s)} nobody could look there ({result.observer_trouble})"
+        said.append(f"{down}{later}.")
+    return said
+
+
 def cut_off(found: CutOff) -> str:
     """What is known of a run that was killed."""
     return (
@@ -101,6 +116,20 @@ def cut_off(found: CutOff) -> str:
         f"arrived since. Sessions open: {number(found.sessions)}; messages sent and not answered, of which "
         f"nobody can tell whether they were accepted: {number(found.unanswered)}."
     )
+
+
+def _reading(result: QueueResult, protocol: str, stats: ReadStats) -> str:
+    said = (
+        f"Read over {protocol.upper()}: {number(stats.count)} of {number(result.ledger.accepted)} accepted, "
+        "and left in the mailbox; times are exact to the time from look to look, "
+        f"{milliseconds(stats.resolution_ms)}."
+    )
+    if stats.internal_date.count:
+        within = math.ceil(stats.internal_date.p99_ms / 1000) + 1  # it is rounded down to whole seconds
+        said += f" By the server's own INTERNALDATE 99 % were delivered within {within} s."
+    if stats.down_s and protocol != result.observed_by:
+        said += f" For {seconds(stats.down_s)} it could not be read: {stats.trouble}."
+    return said
 
 
 def _rates(result: QueueResult) -> str:
@@ -173,9 +202,18 @@ def _estimate(estimate: Estimate) -> str:
     return f"{number(round(estimate.per_s, 1))} ± {number(round(reach, 1))}"
 
 
+def read_latencies(result: QueueResult) -> list[tuple[str, PhaseStats]]:
+    """From the start of the transaction until it was read, where that is not when it was seen to arrive."""
+    return [
+        (f"until read over {protocol.upper()}", stats)
+        for protocol, stats in result.read.items()
+        if protocol != result.observed_by
+    ]
+
+
 def latencies(result: QueueResult) -> list[tuple[str, list[str]]]:
     """A row for each latency that was measured: count, p50, p90, p99, p99.9, max."""
-    found = (("end to end", result.end_to_end), ("in the queue", result.in_queue))
+    found = (("end to end", result.end_to_end), ("in the queue", result.in_queue), *read_latencies(result))
     return [
         (
             name,

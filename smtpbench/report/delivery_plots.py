@@ -6,6 +6,7 @@ from matplotlib.ticker import FuncFormatter
 
 from smtpbench.campaign.result import QueueResult
 from smtpbench.report.capacity_plots import LOOK
+from smtpbench.report.delivery import read_latencies
 from smtpbench.report.drawing import GRID, INK, SERIES, drawing, legend_above, svg_of
 from smtpbench.report.plots import spectrum_plot
 from smtpbench.report.text import number
@@ -64,5 +65,9 @@ def sustainable_plot(result: QueueResult) -> str:
 
 def delivery_plot(result: QueueResult) -> str:
     """Latency to the arrival against percentile. Raises UsageError if a histogram cannot be decoded."""
-    found = [("end to end", result.end_to_end), ("in the queue, from the 250", result.in_queue)]
+    found = [
+        ("end to end", result.end_to_end),
+        ("in the queue, from the 250", result.in_queue),
+        *read_latencies(result),
+    ]
     return spectrum_plot([(name, stats) for name, stats in found if stats.hdr], "delivery")

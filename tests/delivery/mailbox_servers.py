@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 USER, PASSWORD = "alice", "sécret"
+DATE = b'INTERNALDATE " 2-Jan-2026 03:04:05 +0100"'
+DATE_S = 1_767_319_445
 
 
 @dataclass
@@ -27,9 +29,11 @@ class Box:
     )  # commands at which the connection is dropped, once each
     silent_at: str = ""  # the command that is never answered
     instead: dict[str, bytes] = field(default_factory=dict)  # command → what is said instead of an answer
+    dies_after: int | None = None  # commands that ask for messages, after which nobody is let in any more
     said: list[str] = field(default_factory=list)
     heard: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     sessions: int = 0
+    octets: int = 0  # that answers to commands about messages had
     port: int = 0
 
     def deliver(self, content: bytes) -> None:
@@ -54,6 +58,8 @@ async def serving(speak, box: Box, tls: ssl.SSLContext | None = None) -> AsyncIt
         clients.add(task)
         box.sessions += 1
         try:
+            if box.dies_after == 0:
+                raise Gone
             await speak(box, reader, writer)
         except (Gone, ConnectionError, asyncio.CancelledError):
             pass
@@ -83,6 +89,10 @@ async def _command(box: Box, reader: asyncio.StreamReader, place: int) -> list[s
     if verb == "UID":
         verb = words[place + 1].upper()
     box.heard[verb].set()
+    if verb in ("FETCH", "RETR") and box.dies_after is not None:
+        box.dies_after = max(box.dies_after - 1, 0)
+    if box.dies_after == 0:
+        raise Gone
     if verb in box.hang_up_before:
         box.hang_up_before.remove(verb)
         raise Gone
@@ -109,6 +119,7 @@ async def imap(box: Box, reader: asyncio.StreamReader, writer: asyncio.StreamWri
             )
             continue
         for line in _imap_answer(box, verb, words):
+            box.octets += len(line)
             writer.write(line)
         writer.write(f"{tag} OK done\r\n".encode())
         if verb == "LOGOUT":
@@ -131,16 +142,25 @@ def _imap_answer(box: Box, verb: str, words: list[str]) -> list[bytes]:
             found = [uid for uid in box.messages if uid >= min(first, last)]  # n:* holds the last one too
             return [f"* SEARCH {' '.join(map(str, found))}".rstrip().encode() + b"\r\n"]
         case "FETCH":
-            uid = int(words[2])
-            content = box.messages[uid]
             return [
                 b"* 9 FETCH (FLAGS ())\r\n",
-                b"* 1 FETCH (BODY[] {%d}\r\n%b UID %d)\r\n" % (len(content), content, uid),
+                *(
+                    _fetched(uid, box.messages[uid])
+                    for uid in map(int, words[2].split(","))
+                    if uid in box.messages
+                ),
             ]
         case "LOGOUT":
             return [b"* BYE\r\n"]
         case _:
             return []
+
+
+def _fetched(uid: int, content: bytes) -> bytes:
+    """Items may come in any order: the UID and the date now before the content, now behind it."""
+    before, behind = (b"UID %d ", b" " + DATE) if uid % 2 else (DATE + b" ", b" UID %d")
+    response = b"* 1 FETCH (" + before + b"BODY[] {%d}\r\n%b" + behind + b")\r\n"
+    return response % ((uid, len(content), content) if uid % 2 else (len(content), content, uid))
 
 
 async def pop3(box: Box, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,11 +176,18 @@ async def pop3(box: Box, reader: asyncio.StreamReader, writer: asyncio.StreamWri
         match verb:
             case "PASS":
                 writer.write(b"+OK\r\n" if words[1] == PASSWORD else b"-ERR bad \x1b[31m password\r\n")
+            case "STAT":
+                writer.write(b"+OK %d %d\r\n" % (len(there), sum(len(content) for _, content in there)))
+            case "UIDL" if len(words) > 1:
+                number = int(words[1])
+                writer.write(b"+OK %d u%d\r\n" % (number, there[number - 1][0]))
             case "UIDL":
                 lines = b"".join(b"%d u%d\r\n" % (number, uid) for number, (uid, _) in enumerate(there, 1))
+                box.octets += len(lines)
                 writer.write(b"+OK\r\n" + lines + b".\r\n")
             case "RETR":
                 content = there[int(words[1]) - 1][1]
+                box.octets += len(content)
                 writer.write(b"+OK\r\n" + (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n")
             case _:
                 writer.write(b"+OK\r\n")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from smtpbench.delivery import follow
+from smtpbench.delivery import looking
 from smtpbench.delivery.fingerprint import make_identifier
 from smtpbench.delivery.follow import Follower
 from smtpbench.delivery.journal import Outcome
@@ -190,7 +190,7 @@ def test_a_source_that_fails_later_is_an_error_too(tmp_path, sending, monkeypatc
 class Slow:
     """A source whose looks take their time; the message comes with the last of a few."""
 
-    where, exact = "slow", True
+    where, exact, protocol, poll_s = "slow", True, "", 0.1
 
     def __init__(self, looks, took):
         self.looks, self.took, self.content = looks, took, b""
@@ -211,7 +211,7 @@ class Slow:
 
 def test_time_in_which_nobody_looked_is_no_silence(tmp_path, sending, monkeypatch):
     """A machine that is overloaded, or we ourselves, may be the reason that nothing was seen for long."""
-    monkeypatch.setattr(follow, "LOOK_WORTH_S", 0.05)
+    monkeypatch.setattr(looking, "LOOK_WORTH_S", 0.05)
     source = Slow(4, 0.4)
     with Follower(source, tmp_path / "ledger") as follower:
         source.content = sending.next()

@@ -18,7 +18,7 @@ from smtpbench.errors import (
     UsageError,
 )
 from smtpbench.target import Credentials, Observe, Timeouts, Tls
-from tests.delivery.mailbox_servers import PASSWORD, USER, Box, imap, pop3, serving
+from tests.delivery.mailbox_servers import DATE_S, PASSWORD, USER, Box, imap, pop3, serving
 
 WAIT = 10.0
 MESSAGE = (
@@ -61,8 +61,9 @@ async def test_what_arrives_is_read_to_the_octet_and_what_was_there_is_not(schem
         assert (found.sender, found.recipients) == ("sender@example.org", ("alice@example.com",))
         assert found.where.startswith(f"{scheme}://127.0.0.1:{box.port}")
         assert await watch.fetch(b"m1", 1, WAIT) == [found]
-    fetches = [line for line in box.said if "FETCH" in line or "RETR" in line]
-    assert len(fetches) == 2  # each new message once
+    asked = [line.split() for line in box.said if "FETCH" in line or "RETR" in line]
+    numbers = [number for words in asked for number in words[-4 if scheme == "imap" else -1].split(",")]
+    assert sorted(numbers) == ["2", "3"]  # each new message once
     assert not any("STORE" in line or "DELE" in line or "SELECT" in line for line in box.said)
 
 
@@ -318,3 +319,42 @@ def test_the_login_is_that_of_auth_where_observe_says_no_other(tmp_path):
         Observe(url="imap://127.0.0.1").login(None)
     with pytest.raises(UsageError, match="SMTPBENCH_NOT_SET is not set"):
         open_observer(Observe(url="imap://bob@127.0.0.1", password_env="SMTPBENCH_NOT_SET"))
+
+
+@BOTH
+async def test_a_full_mailbox_costs_no_more_than_an_empty_one(scheme):
+    """5,000 messages that are old, then a look that finds nothing, then one that finds one message."""
+    box = Box(messages=dict.fromkeys(range(1, 5001), b"old\r\n"))
+    async with serving(SPEAKS[scheme], box), observer(scheme, box) as watch:
+        assert await watch.news() == []
+        box.deliver(MESSAGE)
+        begin, octets = len(box.said), box.octets
+        (found,) = await watch.news()
+        assert await watch.news() == []
+        assert found.content == AS_READ
+        assert len(box.said) - begin <= 15
+        assert box.octets - octets < len(MESSAGE) + 1000
+
+
+async def test_pop3_finds_a_message_that_is_not_the_last_one(monkeypatch):
+    monkeypatch.setattr("smtpbench.delivery.observers.pop3.ALL_EVERY", 2)
+    box = Box(messages={10: b"old\r\n", 20: b"old\r\n"})
+    async with serving(pop3, box), observer("pop3", box) as watch:
+        assert await watch.news() == []
+        box.messages = {10: b"old\r\n", 20: b"old\r\n", 15: b"new\r\n"}
+        found = [await watch.news(), await watch.news()]
+        assert [one.content for news in found for one in news] == [b"new\n"]
+        box.messages = {30: b"newer\r\n", 20: b"old\r\n"}  # others take theirs away, too
+        found = [await watch.news(), await watch.news()]
+        assert [one.content for news in found for one in news] == [b"newer\n"]
+
+
+async def test_imap_tells_when_the_server_says_that_it_delivered():
+    box = Box()
+    async with serving(imap, box), observer("imap", box) as watch:
+        box.deliver(MESSAGE)
+        box.deliver(MESSAGE)
+        before = time.time_ns()
+        found = await watch.news()
+        assert [one.stated_ns for one in found] == [DATE_S * 10**9] * 2
+        assert all(before <= one.read_ns <= time.time_ns() for one in found)

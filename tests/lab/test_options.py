@@ -50,6 +50,14 @@ def test_a_password_variable_takes_the_place_of_a_password_file() -> None:
     assert changed.auth == Credentials(username="bob", password_env="PASSWORD")
 
 
+def test_ways_to_read_take_the_place_of_those_there_were_and_have_the_password_of_a_mailbox() -> None:
+    urls = ("imap://bob@127.0.0.1", "pop3://127.0.0.1")
+    before = target().model_copy(update={"read": (Observe(url="imap://eve@127.0.0.1"),)})
+    changed = apply_options(before, TargetOptions(read=urls, observe_password_env="PASSWORD"))
+    assert changed.read == tuple(Observe(url=url, password_env="PASSWORD") for url in urls)
+    assert (changed.observe, changed.auth) == (None, target().auth)
+
+
 def test_a_mailbox_has_a_password_of_its_own() -> None:
     data = TargetOptions(observe="imap://bob@127.0.0.1", observe_password_env="PASSWORD")
     changed = apply_options(target(), data)

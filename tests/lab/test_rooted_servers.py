@@ -19,6 +19,7 @@ from smtpbench.lab.dovecot import Dovecot, dovecot
 from smtpbench.lab.exim import Exim
 from smtpbench.lab.opensmtpd import OpenSmtpd
 from smtpbench.lab.postfix import Postfix
+from smtpbench.lab.postfix_dovecot import PostfixDovecot
 from smtpbench.lab.private_root import SCRIPT, RootedServer
 from smtpbench.target import Role, Target
 from tests.lab.conftest import WITHIN, client
@@ -28,7 +29,7 @@ MESSAGE = (
     b"X-Smtpbench: m\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\nFrom: <a@example.org>\r\n"
     b"Message-ID: <m@example.org>\r\nSubject: a\r\n\r\n.b\r\nc\r\n"
 )
-every_server = pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+every_server = pytest.mark.parametrize("server", [*SERVERS, PostfixDovecot()], ids=lambda server: server.name)
 
 
 @every_server

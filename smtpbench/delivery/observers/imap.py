@@ -1,14 +1,20 @@
 """The observer of a mailbox on an IMAP server (RFC 9051 and 3501), with the standard library's client.
 
 One connection stays open. The mailbox is opened read-only and messages are fetched with BODY.PEEK[], so
-nothing is marked as seen. New is what has a UID from the one on that was to come next at the start.
+nothing is marked as seen. New is what has a UID from the one on that was to come next at the start, and UIDs
+only grow (RFC 9051 §2.3.1.1): a look asks for what is above the last one, however full the mailbox is.
+
+It asks again and again, and does not use IDLE: servers tell of new mail with a delay of their own (Dovecot
+half a second), which would be in every time.
 """
 
 from __future__ import annotations
 
 import imaplib
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from smtpbench.delivery.observers.network import (
@@ -21,7 +27,11 @@ from smtpbench.delivery.observers.network import (
 )
 from smtpbench.errors import AuthFailed, Inconclusive, TlsFailed, UsageError
 
+BATCH = 50  # messages that one command asks for: what came together is read together
 _BODY = re.compile(rb"BODY\[\]", re.IGNORECASE)
+_UID = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
+_DATE = re.compile(rb'\bINTERNALDATE "([^"]{1,40})"', re.IGNORECASE)
+NS = 1_000_000_000
 
 
 class ImapObserver(NetworkObserver):
@@ -31,21 +41,24 @@ class ImapObserver(NetworkObserver):
         super().__init__(account)
         self._client: _Client | None = None
         self._validity = b""
-        self._first = 1  # UIDs from here on came after the start
+        self._next = 1  # UIDs from here on are new
 
     def _begin(self) -> None:
         with in_words(self._account):
             client = self._log_in()
             self._validity = _number(client, "UIDVALIDITY") or b""
-            self._first = _next_uid(client)
+            self._next = _next_uid(client)
 
     def _update(self) -> None:
         try:
             with in_words(self._account):
                 client = self._client or self._log_in()
-                for uid in _uids(client, self._first):
-                    if str(uid) not in self._seen and (content := _body(client, uid)) is not None:
-                        self._keep(str(uid), content)
+                uids = _uids(client, self._next)
+                for begin in range(0, len(uids), BATCH):
+                    batch = uids[begin : begin + BATCH]
+                    for uid, content, stated_ns in _messages(client, batch):
+                        self._keep(str(uid), content, stated_ns)
+                    self._next = batch[-1] + 1
         except BaseException:
             self._drop()
             raise
@@ -181,9 +194,26 @@ def _uids(client: imaplib.IMAP4, first: int) -> list[int]:
     return sorted(uid for line in data if line for uid in map(int, line.split()) if uid >= first)
 
 
-def _body(client: imaplib.IMAP4, uid: int) -> bytes | None:
-    """The octets of a message; None if it is gone, or empty."""
-    status, data = client.uid("FETCH", f"{uid} (BODY.PEEK[])")
+def _messages(client: imaplib.IMAP4, uids: Sequence[int]) -> Iterator[tuple[int, bytes, int | None]]:
+    """UID, octets and INTERNALDATE (ns since the epoch) of those of `uids` that are still there."""
+    wanted = ",".join(map(str, uids))
+    status, data = client.uid("FETCH", f"{wanted} (UID INTERNALDATE BODY.PEEK[])")
     if status != "OK":
         raise client.error(data[0])
-    return next((item[1] for item in data if isinstance(item, tuple) and _BODY.search(item[0])), None)
+    for item, following in zip(data, [*data[1:], b""], strict=True):
+        if not isinstance(item, tuple) or not _BODY.search(item[0]):
+            continue
+        around = item[0] + b" " + (following if isinstance(following, bytes) else b"")
+        found = _UID.search(around)
+        if found and int(found[1]) in uids:
+            yield int(found[1]), item[1], _internal_date(around)
+
+
+def _internal_date(items: bytes) -> int | None:
+    """INTERNALDATE among the items of a FETCH response, if it is one (RFC 9051 §9, date-time)."""
+    found = _DATE.search(items)
+    try:
+        date = datetime.strptime(found[1].decode().strip(), "%d-%b-%Y %H:%M:%S %z") if found else None
+    except ValueError:
+        return None
+    return int(date.timestamp()) * NS if date else None

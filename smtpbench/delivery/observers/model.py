@@ -27,6 +27,8 @@ class Delivered:
     that is "lf", a bare LF and a CRLF cannot be told apart (most files, and all mail from IMAP and POP3).
     `sender` and `recipients` are addresses without brackets, as far as the mailbox tells them (from
     Return-Path, and Delivered-To or Envelope-To, or the envelope in a sink); `where` is the file or the sink.
+    `read_ns` is when a client of a mailbox on a server had the message in hand, and `stated_ns` when that
+    server says that it was delivered (IMAP's INTERNALDATE, in whole seconds), if it does: wall clock.
     """
 
     content: bytes
@@ -34,6 +36,8 @@ class Delivered:
     sender: str | None
     recipients: tuple[str, ...]
     where: str
+    read_ns: int = 0
+    stated_ns: int | None = None
 
 
 class Observer(Protocol):

@@ -16,10 +16,11 @@ import imaplib
 import poplib
 import socket
 import ssl
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from smtpbench.delivery.observers.model import Delivered, Polling, stored
@@ -100,7 +101,7 @@ def _tls_words(error: OSError) -> str:
 
 
 class NetworkObserver(Polling):
-    """Reads what arrived in a mailbox on a server since `start`."""
+    """Reads what arrived in a mailbox on a server since `start`, and leaves it there."""
 
     def __init__(self, account: Account) -> None:
         super().__init__()
@@ -155,9 +156,10 @@ class NetworkObserver(Polling):
         self._given_up = True
         self._interrupt()
 
-    def _keep(self, key: str, content: bytes) -> None:
-        where = f"{self._account.where} {key}"
-        self._seen[key] = stored(content.replace(b"\r\n", b"\n"), where, line_ends="lf")
+    def _keep(self, key: str, content: bytes, stated_ns: int | None = None) -> None:
+        now, where = time.time_ns(), f"{self._account.where} {key}"
+        message = stored(content.replace(b"\r\n", b"\n"), where, line_ends="lf")
+        self._seen[key] = replace(message, read_ns=now, stated_ns=stated_ns)
 
     @abstractmethod
     def _begin(self) -> None:
