@@ -9,6 +9,7 @@ from smtpbench import __version__
 from smtpbench.errors import UsageError
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.report.compare_cases import compare_cases
+from smtpbench.report.compare_faults import compare_faults
 from smtpbench.report.compare_figures import (
     capacity_figures,
     delivery_figures,
@@ -53,6 +54,12 @@ def compare_runs(
         reasons = other_workload(*(_asked(run) for run in (base.capacity, new.capacity)))
         found.inconclusive += reasons
         found.figures += capacity_figures(base.capacity, new.capacity, tolerance, judge=not reasons)
+    if base.overload and new.overload:
+        changes, figures, reasons, notes = compare_faults(base.overload, new.overload, tolerance)
+        found.cases += changes
+        found.figures += figures
+        found.inconclusive += reasons
+        found.notes += notes
     return found
 
 
@@ -62,6 +69,7 @@ def kinds(run: Run) -> list[str]:
         *(["a conformance run"] if run.conformance else []),
         *(["a queue run"] if run.queue else ["a load run"] if run.load else []),
         *(["a capacity search"] if run.capacity else []),
+        *(["a crash campaign"] if run.overload else []),
     ]
 
 

@@ -6,7 +6,7 @@ from smtpbench.conformance.baseline import NO_ANSWER
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Verdict
 from smtpbench.report.comparison import CaseChange, Judgement
 
-_BADNESS = {Verdict.NON_STRICT: 1, Verdict.FAIL: 2}  # all others conform, or are no answer
+_BADNESS: dict[str, int] = {Verdict.NON_STRICT: 1, Verdict.FAIL: 2}  # all others conform, or are no answer
 _ORDER: tuple[Judgement, ...] = ("worse", "better", "changed", "no change", "not judged")
 
 
@@ -22,7 +22,7 @@ def compare_cases(
         if (before[name].verdict if name in before else None)
         != (after[name].verdict if name in after else None)
     ]
-    changes.sort(key=lambda change: (_ORDER.index(change.judged), -_badness(change.new)))
+    changes = sorted_changes(changes)
     notes = [
         f"{count} cases are in {name} only"
         for name, count in (("BASE", len(before.keys() - after)), ("NEW", len(after.keys() - before)))
@@ -50,12 +50,17 @@ def _change(before: CaseResult | None, after: CaseResult | None) -> CaseChange:
         level=shown.level,
         base=before.verdict.value if before else None,
         new=after.verdict.value if after else None,
-        judged=_judge(before.verdict if before else None, after.verdict if after else None),
+        judged=judge_verdicts(before.verdict if before else None, after.verdict if after else None),
         observed=(after.observed or after.reason or "") if after else "",
     )
 
 
-def _judge(before: Verdict | None, after: Verdict | None) -> Judgement:
+def sorted_changes(changes: list[CaseChange]) -> list[CaseChange]:
+    """The worse ones first."""
+    return sorted(changes, key=lambda change: (_ORDER.index(change.judged), -_badness(change.new)))
+
+
+def judge_verdicts(before: Verdict | None, after: Verdict | None) -> Judgement:
     """No answer now is no judgement; a case without an answer before is worse only if it fails."""
     if after is None or after in NO_ANSWER:
         return "changed"
@@ -67,4 +72,4 @@ def _judge(before: Verdict | None, after: Verdict | None) -> Judgement:
 
 
 def _badness(verdict: str | None) -> int:
-    return _BADNESS.get(Verdict(verdict), 0) if verdict else 0
+    return _BADNESS.get(verdict, 0) if verdict else 0

@@ -8,7 +8,7 @@ an interval by whether the intervals part. What has neither is shown, and judged
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from statistics import fmean, stdev
 from typing import Any
 
@@ -16,7 +16,7 @@ from smtpbench.campaign.result import Estimate, QueueResult
 from smtpbench.load.capacity_result import CapacityResult
 from smtpbench.load.result import PHASES, LoadResult, PhaseStats, TimelinePoint
 from smtpbench.load.thresholds import error_rate
-from smtpbench.report.comparison import Figure, Judgement
+from smtpbench.report.comparison import Figure, Judgement, Part
 from smtpbench.report.text import fact
 
 SIGMAS = 2.0  # 95 % of what is normal; also the z of the test of two proportions
@@ -25,6 +25,7 @@ _NOT_OF_THE_LOAD = frozenset({"seed", "thresholds"})
 Interval = tuple[float | None, float | None]
 # Figure → its samples in the timeline, which are of the whole transaction, and the part of all beyond it.
 _QUANTILES = {"p50": ("p50_ms", 0.5), "p90": ("p99_ms", 0.1), "p99": ("p99_ms", 0.01)}
+_WRONG = ("lost", "duplicated", "corrupted")
 FEWEST_BEYOND = 50  # a quantile with fewer values beyond it moves by chance
 
 
@@ -78,7 +79,7 @@ def load_figures(base: LoadResult, new: LoadResult, tolerance: float, *, judge: 
         base=base.generator.cpu_us_per_message, new=new.generator.cpu_us_per_message,
     )  # fmt: skip
     return [*rates, _errors(base, new, tolerance, judge=judge),
-            *_phases(base, new, tolerance, judge=judge), _with_change(cpu)]  # fmt: skip
+            *_phases(base, new, tolerance, judge=judge), with_change(cpu)]  # fmt: skip
 
 
 def _phases(base: LoadResult, new: LoadResult, tolerance: float, *, judge: bool) -> Iterator[Figure]:
@@ -127,26 +128,50 @@ def delivery_figures(base: QueueResult, new: QueueResult, tolerance: float, *, j
 
     A message lost, duplicated or corrupted more is worse whatever the load was.
     """
-    counts = []
-    for word in type(base.ledger).model_fields:
-        before, after = getattr(base.ledger, word), getattr(new.ledger, word)
-        if word in ("lost", "duplicated", "corrupted"):
-            before, after = base.wrong.get(word, 0), new.wrong.get(word, 0)
-            judged: Judgement = "worse" if after > before else "better" if after < before else "no change"
-        elif before or after:
+    before, after = (
+        {**run.ledger.model_dump(), **dict.fromkeys(_WRONG, 0), **run.wrong} for run in (base, new)
+    )
+    counts = count_figures(before, after, "delivery", worse=_WRONG)
+    times = [
+        *latency_figures(base.end_to_end, new.end_to_end, "delivery", "end_to_end"),
+        *latency_figures(base.in_queue, new.in_queue, "delivery", "in_queue"),
+    ]
+    drain = Figure(part="delivery", name="drain", unit="s", base=base.drain_s, new=new.drain_s)
+    return [*counts, _sustainable(base, new, tolerance, judge=judge), *times, with_change(drain)]
+
+
+def count_figures(
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    part: Part,
+    prefix: str = "",
+    *,
+    worse: Collection[str],
+) -> list[Figure]:
+    """Counts of a ledger: more of a word in `worse` is worse; others are shown where they are not 0."""
+    figures = []
+    for word in before:
+        was, now = before[word], after[word]
+        if word in worse:
+            judged: Judgement = "worse" if now > was else "better" if now < was else "no change"
+        elif was or now:
             judged = "not judged"
         else:
             continue
-        counts.append(Figure(part="delivery", name=word, unit="count", base=before, new=after, judged=judged))
-    times = [
-        Figure(part="delivery", name=f"{part}.{quantile}", unit="ms",
-               base=getattr(getattr(base, part), f"{quantile}_ms"),
-               new=getattr(getattr(new, part), f"{quantile}_ms"))
-        for part in ("end_to_end", "in_queue")
+        name = f"{prefix}{word}"
+        figures.append(Figure(part=part, name=name, unit="count", base=was, new=now, judged=judged))
+    return figures
+
+
+def latency_figures(before: PhaseStats, after: PhaseStats, part: Part, name: str) -> list[Figure]:
+    """Percentiles for the reader to judge: they have no samples over time."""
+    return [
+        with_change(
+            Figure(part=part, name=f"{name}.{quantile}", unit="ms",
+                   base=getattr(before, f"{quantile}_ms"), new=getattr(after, f"{quantile}_ms"))
+        )
         for quantile in _QUANTILES
     ]  # fmt: skip
-    drain = Figure(part="delivery", name="drain", unit="s", base=base.drain_s, new=new.drain_s)
-    return [*counts, _sustainable(base, new, tolerance, judge=judge), *map(_with_change, [*times, drain])]
 
 
 def _sustainable(base: QueueResult, new: QueueResult, tolerance: float, *, judge: bool) -> Figure:
@@ -156,8 +181,8 @@ def _sustainable(base: QueueResult, new: QueueResult, tolerance: float, *, judge
         base=base.sustainable_per_s, new=new.sustainable_per_s,
     )  # fmt: skip
     if not judge or base.sustainable_at_least or new.sustainable_at_least:
-        return _with_change(figure)
-    return _parted(figure, _interval(base.sustainable), _interval(new.sustainable), tolerance)
+        return with_change(figure)
+    return judge_intervals(figure, _interval(base.sustainable), _interval(new.sustainable), tolerance)
 
 
 def capacity_figures(
@@ -173,27 +198,32 @@ def capacity_figures(
         base=base.capacity.edge_per_s, new=new.capacity.edge_per_s,
     )  # fmt: skip
     before, after = ((run.capacity.low_per_s, run.capacity.high_per_s) for run in (base, new))
-    return [_with_change(held), _parted(edge, before, after, tolerance) if judge else _with_change(edge)]
+    return [
+        with_change(held),
+        judge_intervals(edge, before, after, tolerance) if judge else with_change(edge),
+    ]
 
 
 def _interval(estimate: Estimate | None) -> Interval:
     return (estimate.low, estimate.high) if estimate else (None, None)
 
 
-def _parted(figure: Figure, before: Interval, after: Interval, tolerance: float) -> Figure:
-    """`figure`, of which more is better, judged by whether the two intervals have no point in common."""
-    figure = _with_change(figure)
+def judge_intervals(
+    figure: Figure, before: Interval, after: Interval, tolerance: float, *, more_is_better: bool = True
+) -> Figure:
+    """`figure`, judged by whether the two intervals have no point in common."""
+    figure = with_change(figure)
     (low, high), (new_low, new_high) = before, after
     if figure.change is None or low is None or high is None or new_low is None or new_high is None:
         return figure
     judged: Judgement = "no change"
-    if abs(figure.change) > tolerance:
-        judged = "worse" if new_high < low else "better" if new_low > high else "no change"
+    if abs(figure.change) > tolerance and (new_high < low or new_low > high):
+        judged = "better" if (new_low > high) is more_is_better else "worse"
     return figure.model_copy(update={"judged": judged})
 
 
 def _judged(figure: Figure, tolerance: float, *, judge: bool, more_is_better: bool = False) -> Figure:
-    figure = _with_change(figure)
+    figure = with_change(figure)
     if not judge or figure.change is None or figure.noise is None:
         return figure
     judged: Judgement = "no change"
@@ -202,7 +232,8 @@ def _judged(figure: Figure, tolerance: float, *, judge: bool, more_is_better: bo
     return figure.model_copy(update={"judged": judged})
 
 
-def _with_change(figure: Figure) -> Figure:
+def with_change(figure: Figure) -> Figure:
+    """`figure` with its change, if both runs have it."""
     if figure.base is None or figure.new is None:
         return figure
     return figure.model_copy(update={"change": _change(figure.base, figure.new)})

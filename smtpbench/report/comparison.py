@@ -12,6 +12,7 @@ from smtpbench.report.conclusion import Conclusion
 
 SCHEMA = "smtpbench.comparison/1"
 
+Part = Literal["load", "delivery", "capacity", "crash"]
 Judgement = Literal["worse", "better", "changed", "no change", "not judged"]
 """`changed` has no better or worse; `not judged` is shown for the reader, who knows more than we do."""
 
@@ -46,7 +47,7 @@ class Figure(_Model):
     `noise` is how far the figure goes up and down within the runs; a change within it is no change.
     """
 
-    part: Literal["load", "delivery", "capacity"]
+    part: Part
     name: str
     unit: Literal["ms", "per_s", "share", "count", "s", "us"]
     base: float | None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from smtpbench.campaign.fault_result import FaultResult, Judged, OverloadResult, Promises
+from smtpbench.campaign.result import LedgerCounts
 from smtpbench.cli.compare import compare, read_share
 from smtpbench.conformance.result import CaseResult, ConformanceResult, Coverage, TargetInfo, Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_OK, UsageError
@@ -40,6 +42,19 @@ def test_a_regression_is_shown_written_and_exit_code_1(
     assert json.loads(files[0].read_text())["cases"][0]["judged"] == "worse"
     assert "rfc5321.data.one" in files[1].read_text()
     assert "1 worse" in files[2].read_text()
+
+
+def test_two_crash_campaigns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, verdict, lost in (("base", Verdict.PASS, 0), ("new", Verdict.FAIL, 2)):
+        fault = FaultResult(fault="kill", first_accepted_s=0.1, ledger=LedgerCounts(accepted=9, lost=lost))
+        kept = Promises(process_crash=Judged(verdict=verdict, reason=f"{lost} lost"))
+        write_outputs(OverloadResult(faults=[fault], verdicts=kept), out=tmp_path / name)
+    page = tmp_path / "page.html"
+    assert compare(tmp_path / "base", tmp_path / "new" / "crash.json", html=page) == EXIT_FINDINGS
+    told = capsys.readouterr().out
+    for words in ("2 worse", "process-crash", "kill.lost"):
+        assert words in told
+        assert words in page.read_text()
 
 
 def test_quiet_and_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smtpbench.campaign.fault_judge import judge
+from smtpbench.campaign.fault_result import Cycle, FaultResult, OverloadResult
 from smtpbench.campaign.result import Estimate, LedgerCounts, QueueResult
 from smtpbench.conformance.result import ConformanceResult, Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -265,3 +267,90 @@ def test_what_a_server_said_is_escaped(conformance: ConformanceResult, load: Loa
     assert "accepted_per_s" in page
     assert "-20.0%" in page
     assert Comparison.model_validate(json.loads(render_comparison_json(found))) == found
+
+
+# --- crash campaigns ---
+
+
+def crashed(
+    *, lost: int = 0, duplicated: int = 0, down_s: float = 0.5, first_accepted_s: float | None = 0.1,
+    untested: str = "", fault: str = "kill", kills: int = 6, seed: int = 1,
+) -> OverloadResult:  # fmt: skip
+    cycles = [
+        Cycle(number=n, aimed=False, at_s=n, sessions=5, final_dots=0, down_s=down_s * (1 + 0.02 * (n % 2)))
+        for n in range(1, kills + 1)
+    ]
+    one = FaultResult(
+        fault=fault, untested=untested, cycles=cycles if fault == "kill" else [],
+        wanted_cycles=kills if fault == "kill" else 0,
+        first_accepted_s=first_accepted_s, closed=True, drain_s=1.0,
+        ledger=LedgerCounts(accepted=100, delivered=100 - lost, lost=lost, duplicated=duplicated),
+    )  # fmt: skip
+    one.checks = judge(one)
+    result = OverloadResult(target={"name": "mine"}, seed=seed)
+    result.add(one)
+    return result
+
+
+def test_a_crash_that_loses_now_is_worse_once_in_verdicts_and_once_in_figures() -> None:
+    found = compared(crashed(), crashed(lost=3))
+    assert [(one.id, one.judged) for one in found.cases] == [("process-crash", "worse")]
+    assert figure(found, "kill.lost").judged == "worse"
+    assert found.exit_code == EXIT_FINDINGS
+    assert compared(crashed(lost=3), crashed()).counts["better"] == 2
+
+
+def test_the_same_crash_is_no_change_and_duplicates_are_shown() -> None:
+    found = compared(crashed(), crashed(duplicated=7))
+    assert [one.id for one in found.cases] == []
+    assert figure(found, "kill.duplicated").judged == "not judged"
+    assert figure(found, "kill.duplicated").new == 7
+    assert found.exit_code == EXIT_OK
+    assert "kill.duplicated" in render_comparison_markdown(found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kills", "judged"),
+    [
+        (0.5, 1.0, 6, "worse"),
+        (1.0, 0.5, 6, "better"),
+        (0.5, 0.51, 6, "no change"),
+        (0.5, 1.0, 4, "not judged"),
+    ],
+)
+def test_the_time_until_it_greets_is_judged_by_its_samples(
+    before: float, after: float, kills: int, judged: str
+) -> None:
+    found = compared(crashed(down_s=before, kills=kills), crashed(down_s=after, kills=kills))
+    assert figure(found, "kill.down").judged == judged
+
+
+def test_a_target_that_comes_back_no_more_is_worse() -> None:
+    found = compared(crashed(fault="flood"), crashed(fault="flood", first_accepted_s=None))
+    (change,) = found.cases
+    assert (change.id, change.base, change.new, change.judged) == (
+        "flood.takes-mail-again", "came back", "gone", "worse",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (crashed(untested="no commands"), "kill of NEW could not be inflicted: no commands"),
+        (crashed(fault="flood"), "not asked of NEW: kill"),
+    ],
+)
+def test_what_was_not_asked_is_inconclusive(new: OverloadResult, words: str) -> None:
+    found = compared(crashed(), new)
+    assert words in found.inconclusive
+    assert found.exit_code == EXIT_INCONCLUSIVE
+
+
+def test_other_moments_are_told() -> None:
+    notes = compared(crashed(), crashed(seed=2, kills=5)).notes
+    assert notes == ["the moments were drawn from other seeds: 1, 2", "kill: 6 and 5 kills"]
+
+
+def test_a_crash_is_compared_with_a_crash_only(load: LoadResult) -> None:
+    with pytest.raises(UsageError, match="base is a crash campaign, new is a load run"):
+        compared(crashed(), load)
