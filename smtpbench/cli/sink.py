@@ -147,7 +147,7 @@ def _consumer(record: Path | None, keep: Path | None) -> Iterator[Consumer | Non
             for consumer in consumers:
                 consumer(batch)
 
-        yield each if consumers else None
+        yield each if len(consumers) > 1 else consumers[0] if consumers else None
 
 
 async def _run(made: Sink, stop_after: float | None) -> None:

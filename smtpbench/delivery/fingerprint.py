@@ -77,6 +77,8 @@ def header_identifier(header: bytes) -> bytes:
 
 def identifiers(octets: bytes) -> list[bytes]:
     """All that looks like an identifier, in order, each once."""
+    if b"-" not in octets:
+        return []
     return list(
         dict.fromkeys([octets[found.start() - RUN_DIGITS : found.end()] for found in _ANY.finditer(octets)])
     )

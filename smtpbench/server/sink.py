@@ -80,6 +80,7 @@ class Sink(Server):
         self.consumer = consumer
         self.failure: Exception | None = None
         self.failed = asyncio.Event()
+        self.new_receiver: Callable[..., SinkReceiver]
         self._batch: list[Taken] = []
         self._held: list[HoldingConnection] = []
         self._sweeper: asyncio.TimerHandle | None = None
@@ -120,15 +121,10 @@ class Sink(Server):
 
     # handing over
 
-    @property
-    def undelivered(self) -> bool:
-        """Whether there are messages that the consumer has not got."""
-        return bool(self._batch)
-
     def hold_back(self, connection: HoldingConnection) -> None:
         """`connection` has replies that wait until its messages are handed over, in this turn of the loop."""
         if not self._held:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            self.loop.call_soon(self._hand_over)
         self._held.append(connection)
 
     def _hand_over(self) -> None:
@@ -170,6 +166,7 @@ class SinkConnection(Connection):
     """A connection with no timer of its own, which costs nothing but for what its receiver does."""
 
     _server: Sink
+    _receiver: SinkReceiver | None
     _heard = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -220,7 +217,9 @@ class SinkConnection(Connection):
 
 
 class HoldingConnection(SinkConnection):
-    """A connection whose replies wait for the consumer, if a message came in this turn of the loop."""
+    """A connection whose replies wait for the consumer, from a message on until the end of the turn."""
+
+    _handed = 0  # how many messages of the session the consumer has, or gets in this turn of the loop
 
     def __init__(self, sink: Sink) -> None:
         super().__init__(sink)
@@ -232,19 +231,25 @@ class HoldingConnection(SinkConnection):
         super()._send(said)
         super()._act()
 
+    def _holds(self) -> bool:
+        """Whether what is said now has to wait; a message that came with it is to be handed over."""
+        receiver = self._receiver
+        if receiver is not None and receiver.ordinal != self._handed:
+            self._handed = receiver.ordinal
+            if not self._held:
+                self._server.hold_back(self)
+            return True
+        return bool(self._held)
+
     def _send(self, data: bytes) -> None:
-        if self._held:
+        if self._holds():
             self._held.append(data)
-        elif data and self._server.undelivered:
-            self._held.append(data)
-            self._server.hold_back(self)
-        else:
-            super()._send(data)
+        elif data and self._transport is not None:
+            self._transport.write(data)
 
     def _leave(self, last_words: bytes) -> None:
-        if self._held or self._server.undelivered:
-            self._send(last_words)
-            self._act()  # at once if nothing is held back: a drop without a word
+        if self._holds():
+            self._held.append(last_words)  # it closes when they are sent
         else:
             super()._leave(last_words)
 
