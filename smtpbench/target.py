@@ -46,7 +46,12 @@ class Endpoint(_Strict):
     @property
     def address(self) -> str:
         """``host:port``, with brackets about an IPv6 literal."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
+
+
+def host_and_port(host: str, port: int) -> str:
+    """``host:port``, with brackets about an IPv6 literal."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Fixtures(_Strict):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json as json_format
+import resource
 import signal
 import ssl
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,12 @@ from smtpbench.cli._listening import (
     ListenOpt,
     TlsCertOpt,
     TlsKeyOpt,
+    check_writable,
     listen_address,
     server_tls,
     write_file,
 )
+from smtpbench.cli._sink_live import live_line, shortage
 from smtpbench.delivery.sink_record import KeepingMaildir, RecordFile
 from smtpbench.errors import EXIT_OK, SmtpbenchError, UsageError
 from smtpbench.load.serving import ServingLoop
@@ -66,7 +69,9 @@ RecordOpt = Annotated[
 ]
 KeepOpt = Annotated[Path | None, _output("Keep the messages in this Maildir.", "DIR")]
 JsonOpt = Annotated[Path | None, _output("Write the counts as JSON at the end.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", help="No counts at the end.", rich_help_panel="Output")]
+QuietOpt = Annotated[
+    bool, typer.Option("--quiet", help="No live line, no counts at the end.", rich_help_panel="Output")
+]
 
 
 def sink(
@@ -96,6 +101,8 @@ def sink(
         typer.echo(SCRIPT_HELP)
         return EXIT_OK
     host, port = listen_address(listen)
+    if json is not None:
+        check_writable(json)
     stop_after = None if run_time is None else _seconds(run_time)
     told = load_script(script, rule, without, seed)
     tls = _tls(starttls, tls_cert, tls_key, ca_out)
@@ -105,13 +112,15 @@ def sink(
     with _consumer(record, keep) as consumer:
         plain = told == SinkScript(seed=told.seed)
         made = Sink(config, consumer=consumer) if plain else ScriptedSink(told, config, consumer=consumer)
-        with asyncio.Runner(loop_factory=ServingLoop) as runner:
-            runner.run(_run(made, stop_after))
+        loop = ServingLoop()
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_run(made, loop, stop_after, quiet=quiet))
+        made.counts.scarce = loop.scarce
+    if not quiet:
+        _say(made.counts)
     if json is not None:
         plain_counts = {"schema": "smtpbench.sink/1", **made.counts.to_plain()}
         write_file(json, json_format.dumps(plain_counts).encode() + b"\n")
-    if not quiet:
-        _say(made.counts)
     if made.failure is not None:
         raise SmtpbenchError(f"the sink stopped taking mail: {made.failure}")
     return EXIT_OK
@@ -150,10 +159,9 @@ def _consumer(record: Path | None, keep: Path | None) -> Iterator[Consumer | Non
         yield each if len(consumers) > 1 else consumers[0] if consumers else None
 
 
-async def _run(made: Sink, stop_after: float | None) -> None:
+async def _run(made: Sink, loop: ServingLoop, stop_after: float | None, *, quiet: bool) -> None:
     """Listen until told to stop; the line on standard output says that all is ready."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if stop_after is not None:
@@ -162,7 +170,8 @@ async def _run(made: Sink, stop_after: float | None) -> None:
         gc.freeze()  # what is there now stays: the collector need not look at it again
         typer.echo(f"listening on {Endpoint(host=made.config.host, port=made.port).address}")
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, made.failed)]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        async with live_line(made, loop, quiet=quiet):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
 
@@ -174,3 +183,6 @@ def _say(counts: SinkCounts) -> None:
     )
     for what, times in sorted(counts.scripted.items()):
         typer.echo(f"{times} × {what}")
+    if counts.scarce:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        typer.echo(f"{shortage(counts.scarce)} (its limit is {soft} descriptors)")

@@ -13,6 +13,7 @@ import errno
 import select
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVarTuple, Unpack
@@ -30,7 +31,7 @@ _STREAM, _LAST = int(socket.SOCK_STREAM), int(socket.MSG_MORE | socket.MSG_NOSIG
 
 
 class ServingLoop(EventLoop):
-    """`create_server` (in clear) and `add_signal_handler` as asyncio has them, over the engine's wait.
+    """`create_server` (in clear; ValueError if it is to be TLS) and `add_signal_handler` as asyncio has them.
 
     `scarce` counts how often the system had no file descriptor or memory for a client, who then waits in the
     listen queue.
@@ -56,8 +57,13 @@ class ServingLoop(EventLoop):
     # --- listening: what BaseEventLoop leaves to its subclasses ---
 
     def _start_serving(
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, *_: object
-    ) -> None:
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None, server: asyncio.Server | None = None, *_: object,
+    ) -> None:  # fmt: skip
+        if sslcontext is not None:
+            if server is not None:
+                server.close()
+            raise ValueError("this loop serves in clear only; TLS can begin with start_tls")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_ready[sock.fileno()] = partial(self._accept, sock, int(sock.family), protocol_factory)
         self._epoll.register(sock.fileno(), select.EPOLLIN)

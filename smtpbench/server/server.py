@@ -7,6 +7,7 @@ async with Server(ServerConfig(), faults=("no-received",)) as server:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar, cast
 
@@ -17,7 +18,7 @@ from smtpbench.server.outbound import Courier, Outbound
 from smtpbench.server.receiver import Receiver
 from smtpbench.server.relay import Relay
 from smtpbench.server.store import Copy, MemoryStore, Store
-from smtpbench.target import Role
+from smtpbench.target import Role, host_and_port
 
 HANDSHAKE_TIMEOUT = 30.0
 MAX_AHEAD = 65_536  # octets read while a reply is held back; who sends more has to wait
@@ -89,8 +90,9 @@ class Server:
             self._server = await self.loop.create_server(
                 self.new_connection, self.config.host, port, ssl=implicit, backlog=1024
             )
-        except OSError as error:
-            raise UsageError(f"cannot listen on {self.config.host}:{port}: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:
+            where = host_and_port(self.config.host, port)
+            raise UsageError(f"cannot listen on {where}: {_reason(error)}") from None
         self._port = cast(int, self._server.sockets[0].getsockname()[1])
 
     def new_connection(self) -> Connection:
@@ -363,6 +365,14 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Why nobody can listen there, in the words of the system: asyncio's repeat the address."""
+    if isinstance(error, UnicodeError):
+        return "not a host name"
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)  # below: the resolver's
 
 
 def _tls_unique(transport: asyncio.BaseTransport) -> bytes | None:

@@ -51,7 +51,8 @@ def sink_config(
 class SinkCounts:
     """What a sink has seen. `recipients` and `octets` (of content) are those of the `messages` it took.
 
-    `scripted` says what a script did, and how often.
+    `scripted` says what a script did, and how often; `scarce` how often the system had no file descriptor or
+    memory for the next client, who had to wait.
     """
 
     sessions: int = 0
@@ -59,6 +60,7 @@ class SinkCounts:
     recipients: int = 0
     octets: int = 0
     scripted: dict[str, int] = field(default_factory=dict)
+    scarce: int = 0
 
     def to_plain(self) -> dict[str, int | dict[str, int]]:
         """For JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -127,6 +128,20 @@ def test_starttls() -> None:
     run(main())
 
 
+def test_it_does_not_serve_in_clear_what_was_to_be_tls() -> None:
+    async def main() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            where = listener.getsockname()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with pytest.raises(ValueError, match="in clear only"):
+                await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, ssl=context)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(where, LIMIT_S)
+
+    run(main())
+
+
 def test_a_connection_that_is_reset_is_forgotten() -> None:
     async def main() -> None:
         async with Sink() as sink:
@@ -194,3 +209,26 @@ def test_signals() -> None:
     run(main())
     assert seen == [2, 1]
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
+def test_sessions_leave_nothing_to_the_garbage_collector() -> None:
+    async def main() -> None:
+        async with Sink() as sink:
+            session = ENVELOPE + b"hello\r\n.\r\nRSET\r\nQUIT\r\n"
+            await asyncio.to_thread(talk, sink.port, session)  # what is remembered from now on
+            await until(lambda: not sink.connections)
+            gc.collect()
+            gc.disable()
+            try:
+                await asyncio.to_thread(lambda: [talk(sink.port, session) for _ in range(20)])
+                await until(lambda: not sink.connections)
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+                left = [found for found in gc.garbage if type(found).__module__.startswith("smtpbench")]
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+                gc.enable()
+            assert left == []
+
+    run(main())

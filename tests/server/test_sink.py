@@ -40,6 +40,7 @@ async def test_it_counts_and_forgets():
         "recipients": 5,
         "octets": 35,
         "scripted": {},
+        "scarce": 0,
     }
 
 
