@@ -3,9 +3,9 @@
 The observers of conformance keep all they saw, so that a case can ask for its marker; here tens of thousands
 of messages come by, and each is given out once. What was there before `start` is never given out.
 
-A time of arrival is exact for the sink (when its reply is given) and a Maildir (when the file got its
-name); for an mbox, IMAP and POP3 it is that of the look which found the message, and `since_ns` says when
-the last look began that did not: the message came between the two.
+A time of arrival is exact for the sink (when its reply is given) and a Maildir (when the file got its name in
+new, or was written, if a reader has taken it to cur by now). For an mbox, IMAP and POP3 it is that of the
+look which found the message, and `since_ns` says when the last look began that did not: it came in between.
 """
 
 from __future__ import annotations
@@ -172,12 +172,14 @@ class MaildirSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: set[str] = set()
+        self._looked_ns = 0
         self.where = f"maildir:{path}"
 
     async def start(self) -> None:
         """Note what is there. Raises UsageError where the path cannot come into being either."""
         if not await asyncio.to_thread(self._path.parent.is_dir):
             raise UsageError(f"{self._path}: no such file or folder to observe")
+        self._looked_ns = time.time_ns()
         await asyncio.to_thread(lambda: list(self._unknown()))
 
     async def stop(self) -> None:
@@ -188,9 +190,18 @@ class MaildirSource:
         return await asyncio.to_thread(self._look)
 
     def _look(self) -> list[Seen]:
-        return [seen for path in self._unknown() if (seen := _read_file(path)) is not None]
+        since, self._looked_ns = self._looked_ns, time.time_ns()
+        found = []
+        for key, path in self._unknown():
+            seen = _read_file(path, since)
+            if seen is None:  # taken to cur just now: there it is not known yet
+                self._known.discard(key)
+            else:
+                found.append(seen)
+        return found
 
-    def _unknown(self) -> Iterator[str]:
+    def _unknown(self) -> Iterator[tuple[str, str]]:
+        """What each message is known by, and its file."""
         for maildir in maildirs(self._path):
             for folder in (maildir / "new", maildir / "cur"):
                 try:
@@ -201,18 +212,20 @@ class MaildirSource:
                     key = f"{maildir}/{name.partition(':')[0]}"
                     if key not in self._known:
                         self._known.add(key)
-                        yield f"{folder}/{name}"
+                        yield key, f"{folder}/{name}"
 
 
-def _read_file(path: str) -> Seen | None:
-    """The message in a file, with when it got its name there; None if it is gone or was moved just now."""
+def _read_file(path: str, since_ns: int) -> Seen | None:
+    """The message in a file that was not there at `since_ns`; None if it is gone or was moved just now."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - once for each message
-            changed = os.fstat(file.fileno()).st_ctime_ns
+            status = os.fstat(file.fileno())
             content = file.read()
     except FileNotFoundError:
         return None
-    return _from_mailbox(content, changed, path)
+    named = status.st_ctime_ns  # in new by whoever delivered it, in cur by a reader later on
+    at_ns = named if "/new/" in path else min(named, max(status.st_mtime_ns, since_ns))
+    return _from_mailbox(content, at_ns, path)
 
 
 def _from_mailbox(content: bytes, at_ns: int, where: str, since_ns: int = 0) -> Seen:

@@ -5,10 +5,11 @@ import os
 import smtplib
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from smtpbench.delivery import looking
+from smtpbench.delivery import looking, sources
 from smtpbench.delivery.fingerprint import make_identifier
 from smtpbench.delivery.follow import Follower
 from smtpbench.delivery.journal import Outcome
@@ -81,6 +82,29 @@ async def test_a_maildir_gives_each_message_once(tmp_path):
     for file in (tmp_path / "alice" / "new").iterdir():
         file.rename(tmp_path / "alice" / "cur" / f"{file.name}:2,S")
     assert await source.news() == []
+
+
+async def test_a_message_that_a_reader_takes_to_cur_in_the_middle_of_a_look_is_not_missed(
+    tmp_path, monkeypatch
+):
+    """Dovecot moves what is new when a POP3 session begins: between our listing and our reading."""
+    source = MaildirSource(tmp_path)
+    await source.start()
+    read, took = sources._read_file, []
+
+    def taken_first(path, since_ns):
+        file = Path(path)
+        if file.parent.name == "new":
+            took.append(file.rename(file.parent.parent / "cur" / f"{file.name}:2,"))
+        return read(path, since_ns)
+
+    monkeypatch.setattr(sources, "_read_file", taken_first)
+    put(tmp_path, FIRST)
+    before = time.time_ns()
+    found = [*await source.news(), *await source.news(), *await source.news()]
+    assert [seen.content for seen in found] == [FIRST]
+    assert len(took) == 1
+    assert found[0].at_ns <= before  # when it was delivered, and not when it was moved
 
 
 async def test_an_mbox_gives_whole_messages_only(tmp_path):
