@@ -118,14 +118,11 @@ class _Step:
     """Something a connection is led through. At its end `then` is called, once and never by the constructor
     of a step that fails: who tries again at once would not return."""
 
-    __slots__ = ("_flow", "_loop", "_since", "_then", "limit_ns")
-
-    def __init__(self, flow: Flow, limit_ns: int, then: Then, loop: EventLoop) -> None:
-        self._loop, self._flow = loop, flow
-        self._then: Then | None = then
-        self._since = clock()
-        self.limit_ns = self._since + limit_ns
-        loop.patience.add(self)
+    __slots__ = ("_flow", "_loop", "_then", "limit_ns")
+    _flow: Flow
+    _loop: EventLoop
+    _then: Then | None
+    limit_ns: int
 
     def expire(self) -> None:
         """It took too long."""
@@ -150,13 +147,16 @@ class Arrival(_Step):
     What it learns is in the flow: `connected_at`, `greeting`, and `hello` if EHLO was taken.
     """
 
-    __slots__ = ("_door", "_rec", "_to", "_transport")
+    __slots__ = ("_door", "_rec", "_since", "_to", "_transport")
 
     def __init__(self, door: Door, recorder: Recorder, flow: Flow, then: Then, loop: EventLoop) -> None:
-        super().__init__(flow, door.connect_ns, then, loop)
+        self._flow, self._loop, self._then = flow, loop, then
         self._door, self._rec = door, recorder
         self._to = "no connection"
+        self._since = now = clock()
+        self.limit_ns = now + door.connect_ns
         flow.listener = self
+        loop.patience.add(self)
         try:
             self._transport = loop.connect(flow, door.host, door.port)
         except OSError as error:
@@ -164,12 +164,12 @@ class Arrival(_Step):
 
     def connected(self) -> None:
         """TCP is there: the server speaks first."""
-        at = self._flow.connected_at
+        at, door = self._flow.connected_at, self._door
         self._rec.connect((at - self._since) // 1000)
-        if self._door.tls == "implicit":
+        if door.tls == "implicit":
             self._end()
         else:
-            self._await("greeting", at)
+            self._to, self._since, self.limit_ns = "greeting", at, at + door.reply_ns
 
     def heard(self, reply: Reply, now: int) -> None:
         """The greeting, then the answer to EHLO or HELO."""
@@ -185,12 +185,16 @@ class Arrival(_Step):
             if 200 <= reply.code < 300 or self._good(reply):
                 self._flow.greeting = reply
                 self._flow.say(door.hello)
-                self._await(door.verb, now)
+                self._to, self._since, self.limit_ns = door.verb, now, now + door.reply_ns
             return
         self._rec.ehlo(took)
         if self._to != "HELO" and reply.code // 100 == 5 and not door.lmtp:
             self._flow.say(f"HELO {door.client_name}\r\n".encode())
-            self._await("HELO", now)  # RFC 5321 §3.2: to a server that does not know EHLO
+            self._to, self._since, self.limit_ns = (
+                "HELO",
+                now,
+                now + door.reply_ns,
+            )  # RFC 5321 §3.2: to a server that does not know EHLO
         elif 200 <= reply.code < 300 or self._good(reply):
             self._flow.hello = reply if self._to == door.verb else None
             self._end()
@@ -212,10 +216,6 @@ class Arrival(_Step):
             self._end(DeadlineExceeded(f"{door.address}: {self._to}: {late}"))
         self._transport.abort()
 
-    def _await(self, to: str, since: int) -> None:
-        self._to, self._since = to, since
-        self.limit_ns = since + self._door.reply_ns
-
     def _good(self, reply: Reply) -> bool:
         if reply.severity != 2:
             self._end(Refused(reply, f"{self._door.address}: {self._to}"))
@@ -228,8 +228,10 @@ class Goodbye(_Step):
     __slots__ = ()
 
     def __init__(self, flow: Flow, then: Then, loop: EventLoop) -> None:
-        super().__init__(flow, _GOODBYE_NS, then, loop)
+        self._flow, self._loop, self._then = flow, loop, then
+        self.limit_ns = clock() + _GOODBYE_NS
         flow.listener = self
+        loop.patience.add(self)
         flow.say(QUIT)
 
     def connected(self) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
-from typing import Protocol
+from typing import Protocol, cast
 
 from smtpbench.errors import ConnectionLost, NotSmtp
 from smtpbench.load.recorder import Recorder
@@ -94,15 +94,18 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
-        self.use(transport)  # type: ignore[arg-type]  # a transport of both directions
+        self.transport = cast("asyncio.Transport", transport)
+        self._write: Callable[[bytes], None] = self.transport.write
         self.connected_at = clock()
+        if self.onlooker is not None:
+            self.onlooker.look()
         if self.listener is not None:
             self.listener.connected()
 
     def use(self, transport: asyncio.Transport) -> None:
         """Go on over `transport`."""
         self.transport = transport
-        self._write: Callable[[bytes], None] = transport.write
+        self._write = transport.write
         if self.onlooker is not None:
             self.onlooker.look()
 
@@ -153,20 +156,23 @@ class Connection(asyncio.Protocol):
         if self._partial:
             self._parse(data, now)
         elif self._on is None:
-            known = _PARSED.get(data)
-            if known is None or len(known) != 1 or self.listener is None:
+            known, listener = _PARSED.get(data), self.listener
+            if known is None or len(known) != 1 or listener is None:
                 self._parse(data, now)
                 return
-            self._rec.reply(known[0].code)
-            self.listener.heard(known[0], now)
+            reply, note = known[0], self._rec.reply
+            note(reply.code)
+            listener.heard(reply, now)
         elif codes := _SEEN.get(data) or _codes(data):
             self._heard = now
+            note = self._rec.reply
             for code in codes:
-                self._rec.reply(code)
-                if self._on is None:  # the session has ended with the reply before: this one nobody asked for
+                note(code)
+                on = self._on
+                if on is None:  # the session has ended with the reply before: this one nobody asked for
                     self.abort()
                     return
-                self._on(code, now)
+                on(code, now)
         else:
             self._parse(data, now)
 
@@ -226,7 +232,8 @@ class Connection(asyncio.Protocol):
         """Send what the listener wants to say."""
         if self._early:
             self._early.clear()
-        self._write(octets)
+        write = self._write
+        write(octets)
 
     async def reply(self, since: int) -> tuple[Reply, int]:
         """The next reply and the µs from `since` to it. Raises ConnectionLost."""

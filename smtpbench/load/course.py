@@ -71,23 +71,24 @@ class Host(Protocol):
 class Course:
     """A session of `kind`, of a user in a closed workload."""
 
-    __slots__ = ("_gate", "_host", "_loop", "_rec", "_step", "_task", "flow", "kind", "opened", "over",
-                 "started", "user")  # fmt: skip
+    __slots__ = ("_error", "_gate", "_host", "_loop", "_step", "_task", "flow", "kind", "opened", "over",
+                 "recorder", "started", "user")  # fmt: skip
 
     def __init__(
         self, host: Host, gate: Gate, loop: EventLoop, recorder: Recorder, kind: Kind, user: User | None
     ) -> None:
         self.started = clock()
-        self._host, self._gate, self._loop, self._rec = host, gate, loop, recorder
+        self._host, self._gate, self._loop, self.recorder = host, gate, loop, recorder
         self.kind, self.user = kind, user
         self.flow: Flow | None = None
         self._step: Arrival | Goodbye | None = None
         self._task: asyncio.Task[None] | None = None
+        self._error: SessionError | None = None  # why the session is no use
         self.opened = False
         self.over = False  # nothing more shall happen
 
     def begin(self) -> None:
-        """Connect, and what follows from that."""
+        """Connect, and what follows from that, as soon as the gate lets it in."""
         self._gate.enter(self._connect)
 
     def cancel(self) -> None:
@@ -108,14 +109,14 @@ class Course:
             self._gate.leave()
             return
         flow = self.flow = self._host.new_flow(self.kind)
-        self._step = Arrival(self.kind.door, self._rec, flow, self._arrived, self._loop)
+        self._step = Arrival(self.kind.door, self.recorder, flow, self._arrived, self._loop)
 
     def _arrived(self, error: SessionError | None) -> None:
         self._step = None
-        if error is not None:
-            self._fail(error)
-        elif self.kind.door.plain:
+        if error is None and self.kind.door.plain:
             self._ready()
+        elif error is not None:
+            self._fail(error)
         else:
             self._task = self._loop.create_task(self._further())
 
@@ -123,7 +124,7 @@ class Course:
         """TLS and AUTH."""
         assert self.flow is not None
         try:
-            await Opening(self.kind.door, self._rec, self.flow).run()
+            await Opening(self.kind.door, self.recorder, self.flow).run()
         except SessionError as error:
             self._fail(error)
         else:
@@ -144,51 +145,40 @@ class Course:
             try:
                 kind.check(extensions)
             except NotOffered as error:
-                self._leave(error)
+                self._error = error
+                self.finish()
                 return
         self.opened = True
         flow.over = self.finish
         self._host.opened(self)
 
     def _fail(self, error: SessionError) -> None:
-        assert self.flow is not None
         self._gate.leave()
-        self.flow.part()
-        self._end(error)
+        self._error = error
+        self._part()
 
     # --- closing ---
 
     def finish(self) -> None:
         """Say QUIT if that is still possible, and close."""
-        if self.flow is not None:
-            self.flow.over = _nothing
-            self._leave(None)
-
-    def _leave(self, error: SessionError | None) -> None:
-        """Part, politely; `error` is why the session was no use."""
         flow = self.flow
-        assert flow is not None
+        if flow is None:
+            return
+        flow.over = _nothing
         flow.finish()
         if flow.broken:
-            self._part(error)
-        elif error is None:
-            self._step = Goodbye(flow, self._answered, self._loop)
+            self._part()
         else:
-            self._step = Goodbye(flow, lambda _: self._part(error), self._loop)
+            self._step = Goodbye(flow, self._part, self._loop)
 
-    def _answered(self, _: SessionError | None) -> None:
-        self._part(None)
-
-    def _part(self, error: SessionError | None) -> None:
+    def _part(self, _: SessionError | None = None) -> None:
+        """QUIT is answered, or there will be no answer."""
         assert self.flow is not None
         self._step = None
         self.flow.part()
-        self._end(error)
-
-    def _end(self, error: SessionError | None) -> None:
         if not self.over:
             self.over = True
-            self._host.ended(self, error)
+            self._host.ended(self, self._error)
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import perf_counter_ns as clock
 
 from smtpbench.errors import DeadlineExceeded, SessionError, SmtpbenchError
@@ -220,19 +221,20 @@ class Engine:
     def _begin(self, user: User | None = None) -> None:
         """One session from connect to close. `_opening` counts it from the step that decided to open it."""
         self._opening += 1
-        kind = self._next_kind()
+        while isinstance(kind := self._pick(), AbnormalKind):  # those drawn before it begin beside it
+            self._beside.begin(kind)
         course = Course(self, self._gate, self._loop, self._rec.of_kind(kind.name), kind, user)
         self._courses.add(course)
         course.begin()
 
     def opened(self, course: Course) -> None:
         """See `Host`."""
-        flow, kind, user = course.flow, course.kind, course.user
+        flow, user = course.flow, course.user
         assert flow is not None
         self._opening -= 1
-        self._rec.of_kind(kind.name).counters["sessions"] += 1
+        course.recorder.counters["sessions"] += 1
         self._sessions += 1
-        flow.left = kind.messages()
+        flow.left = course.kind.messages()
         if user is not None:
             user.flow = flow
             if user.stopped:
@@ -246,11 +248,11 @@ class Engine:
             self._flows.discard(course.flow)
         if course.opened:
             self._sessions -= 1
-            self._rec.of_kind(course.kind.name).session((clock() - course.started) // 1000)
+            course.recorder.session((clock() - course.started) // 1000)
         else:
             self._opening -= 1
             assert error is not None
-            self._charge(error, course.started, self._rec.of_kind(course.kind.name))
+            self._charge(error, course.started, course.recorder)
         if course.user is not None:
             self._live_on(course.user, failed=not course.opened)
         elif isinstance(supply := self._supply, Backlog) and supply.due and not supply.stopped:
@@ -264,12 +266,6 @@ class Engine:
         if self._closed % ASKED_ABOUT == 1 and flow.transport is not None:
             self._sending.update(send_buffer(flow.transport.get_extra_info("socket")))
         flow.over()
-
-    def _next_kind(self) -> Kind:
-        """The kind of the next session; abnormal ones that are drawn before it begin beside it."""
-        while isinstance(kind := self._pick(), AbnormalKind):
-            self._beside.begin(kind)
-        return kind
 
     def new_flow(self, kind: Kind) -> Flow:
         """See `Host`."""
@@ -285,10 +281,12 @@ class Engine:
         recorder, script = self._rec.of_kind(kind.name), kind.script
         supply, pause = self._supply, kind.pause
         if pause is None:
-            lean = Flow if book is None else journaled(Flow, book, lmtp=script.lmtp)
-            return lambda: lean(script, recorder, supply, timed_from_plan=timed)
-        paced = PacedFlow if book is None else journaled(PacedFlow, book, lmtp=script.lmtp)
-        return lambda: paced(script, recorder, supply, pause, timed_from_plan=timed)
+            lean: Callable[..., Flow] = Flow if book is None else journaled(Flow, book, lmtp=script.lmtp)
+            return partial(lean, script, recorder, supply, timed_from_plan=timed)
+        paced: Callable[..., Flow] = (
+            PacedFlow if book is None else journaled(PacedFlow, book, lmtp=script.lmtp)
+        )
+        return partial(paced, script, recorder, supply, pause, timed_from_plan=timed)
 
     def _rested(self, flow: Flow) -> None:
         """A session has nothing to send: keep it for the next arrival, if there may be one."""

@@ -22,11 +22,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from functools import cached_property
 from time import monotonic, perf_counter_ns
 from typing import Protocol, TypeVarTuple, Unpack
 
 from smtpbench.load.native import original
-from smtpbench.load.transport import INPUT, LONE_S, OnReady, SocketTransport
+from smtpbench.load.transport import LONE_S, OnReady, SocketTransport
 
 Args = TypeVarTuple("Args")
 
@@ -49,23 +50,20 @@ class Impatient(Protocol):
 
 
 class Patience:
-    """Deadlines that are nearly always met: all are looked at every `LOOK_S`, instead of a timer for each."""
+    """Deadlines that are nearly always met: all are looked at every `LOOK_S`, instead of a timer for each.
+
+    Who `add`s itself is looked at until it `discard`s itself.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: set[Impatient] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self.discard = self._waiting.discard
-
-    def add(self, who: Impatient) -> None:
-        """Until `discard`."""
-        self._waiting.add(who)
-        if self._timer is None:
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+        self.add, self.discard = self._waiting.add, self._waiting.discard
+        loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
         now = perf_counter_ns()
-        self._timer = self._loop.call_later(LOOK_S, self._look) if self._waiting else None
+        self._loop.call_later(LOOK_S, self._look)
         for who in [who for who in self._waiting if who.limit_ns < now]:
             who.expire()
 
@@ -84,33 +82,17 @@ class EventLoop(asyncio.BaseEventLoop):
         self._on_ready: OnReady = {self._waker.fileno(): self._woken}
         self._wanted = False  # asyncio has something to do
         self._called = False  # … and another thread has said so
-        self._open: set[SocketTransport] = set()
-        self._unwatched: SocketTransport | None = None  # opened when there was no other
-        self.patience = Patience(self)
+        self.sockets: set[SocketTransport] = set()  # those that connect made
+        self.unwatched: SocketTransport | None = None  # opened when there was no other
+
+    @cached_property
+    def patience(self) -> Patience:
+        """Whoever waits for a server; it looks at nobody before the first does."""
+        return Patience(self)
 
     def connect(self, protocol: asyncio.Protocol, host: str, port: int) -> SocketTransport:
         """Begin to connect to an address: `connection_made` will follow, or `connection_lost` if it fails."""
         return SocketTransport(self, self._epoll, self._on_ready, protocol, (host, port))
-
-    def opened(self, transport: SocketTransport, events: int = INPUT) -> None:
-        """There is one more socket. Where it is the only one, nobody need watch it."""
-        self._open.add(transport)
-        if len(self._open) == 1 and events == INPUT:
-            self._unwatched = transport
-        else:
-            transport.watch(events)
-
-    def left(self, transport: SocketTransport) -> None:
-        """There is one less, which closes now."""
-        self._open.discard(transport)
-        if self._unwatched is transport:
-            self._unwatched = None
-
-    def watch_all(self) -> None:
-        """Have `epoll` watch every socket."""
-        alone, self._unwatched = self._unwatched, None
-        if alone is not None:
-            alone.watch()
 
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
@@ -142,12 +124,12 @@ class EventLoop(asyncio.BaseEventLoop):
         deadline = monotonic() + left
         poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
         while True:
-            if len(self._open) == 1 and left > LONE_S:
+            if len(self.sockets) == 1 and left > LONE_S:
                 if self._serve_alone(deadline - LONE_S):
                     return ()
                 left = deadline - monotonic()
-            if self._unwatched is not None:
-                self.watch_all()
+            if self.unwatched is not None:
+                self.unwatched.watch()
             events = poll(left - COARSE_S, EVENTS_A_WAIT) if left > FINE_S else self._wait_out(left)
             try:
                 for number, event in events:
@@ -166,7 +148,7 @@ class EventLoop(asyncio.BaseEventLoop):
 
         It ends when there is another socket, when nothing comes for a while, or at `until` (`monotonic`).
         """
-        sockets = self._open
+        sockets = self.sockets
         while not self._called and monotonic() < until:
             (alone,) = sockets
             try:

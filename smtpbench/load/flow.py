@@ -84,7 +84,8 @@ class Flow(Connection):
             self._on, self._held = self._on_idle, self.next
         elif not self.broken and self.left and (due := self._source.take()):
             self.left -= 1
-            self._message = self._script.next()
+            next_message = self._script.next
+            self._message = next_message()
             self._begin(due, now or clock())
             self._send_commands()
         else:
@@ -131,9 +132,9 @@ class Flow(Connection):
             super()._note(octets)
 
     def _rest(self) -> None:
-        self._on = self._on_idle
-        if self._resting is not None:
-            self._resting(self)
+        self._on, resting = self._on_idle, self._resting
+        if resting is not None:
+            resting(self)
 
     def _begin(self, due: int, sent: int) -> None:
         self._due = due
@@ -144,7 +145,8 @@ class Flow(Connection):
     # --- what is sent ---
 
     def _send_commands(self) -> None:
-        self._write(self._group(self._message) if self.pipelining else self._message.mail)
+        write = self._write
+        write(self._group(self._message) if self.pipelining else self._message.mail)
 
     def _group(self, message: Transaction) -> bytes:
         """The commands of `message` as one write; where it goes as BDAT, all of it."""
@@ -174,13 +176,13 @@ class Flow(Connection):
 
     def _send_content(self) -> None:
         """The content; behind it, with PIPELINING, the commands of the next message."""
+        write, content, after = self._write, self._message.content, b""
         if self.pipelining and self.left and (due := self._source.take()):
             self.left -= 1
             self._next_due = due
             self._next_message = self._script.next()
-            self._write(self._message.content(self._group(self._next_message)))
-        else:
-            self._write(self._message.content(b""))
+            after = self._group(self._next_message)
+        write(content(after))
 
     # --- what is answered ---
 
@@ -191,7 +193,8 @@ class Flow(Connection):
             self._resting(self)
 
     def _on_mail(self, code: int, now: int) -> None:
-        self._rec.mail((now - self._sent) // 1000)
+        note = self._rec.mail
+        note((now - self._sent) // 1000)
         if code >= 300:
             self._failure = code
             if not self.pipelining:
@@ -199,11 +202,12 @@ class Flow(Connection):
                 return
         self._on = self._on_rcpt
         if not self.pipelining:
-            self._sent = now
-            self._write(self._message.rcpts[0])
+            self._sent, write = now, self._write
+            write(self._message.rcpts[0])
 
     def _on_rcpt(self, code: int, now: int) -> None:
-        self._rec.rcpt((now - self._sent) // 1000)
+        note = self._rec.rcpt
+        note((now - self._sent) // 1000)
         if code < 300:
             self._accepted += 1
         else:
@@ -219,9 +223,9 @@ class Flow(Connection):
         elif self.pipelining:
             self._on = self._on_data
         elif self._accepted:
-            self._sent = now
+            self._sent, write = now, self._write
             self._on = self._on_data
-            self._write(DATA)
+            write(DATA)
         else:
             self._refused(now)
 
@@ -229,7 +233,8 @@ class Flow(Connection):
         self._failure = self._failure or code
 
     def _on_data(self, code: int, now: int) -> None:
-        self._rec.data((now - self._sent) // 1000)
+        note = self._rec.data
+        note((now - self._sent) // 1000)
         if code != 354:
             self._failure = self._failure or code
             self._refused(now)
@@ -262,7 +267,8 @@ class Flow(Connection):
         if self._script.lmtp and self._accepted > 1:
             self._accepted -= 1
             return
-        self._rec.body((now - self._sent) // 1000)
+        note = self._rec.body
+        note((now - self._sent) // 1000)
         if self._failure:
             self._refused(now)
         else:
@@ -276,11 +282,12 @@ class Flow(Connection):
     # --- what became of it ---
 
     def _accept(self, now: int) -> None:
-        rec = self._rec
+        rec, note = self._rec, self._rec.transaction
         rec.counters["accepted"] += 1
-        rec.transaction((now - self._started) // 1000)
+        note((now - self._started) // 1000)
         if self._timed_from_plan:
-            rec.intended((now - self._due) // 1000)
+            note = rec.intended
+            note((now - self._due) // 1000)
 
     def _count(self, outcome: str, now: int) -> None:
         """The message under way failed as `outcome`, a counter of the recorder."""

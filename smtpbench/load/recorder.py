@@ -135,6 +135,18 @@ class Recorder:
     Each series has an `append` of its name that takes µs: ``recorder.mail(412)``; `reply` takes a code.
     """
 
+    __slots__ = (
+        *SERIES,
+        "_codes",
+        "_folded",
+        "_kinds",
+        "_raw",
+        "_replies",
+        "counters",
+        "limits",
+        "refusals",
+        "reply",
+    )
     connect: Append
     tls: Append
     banner: Append

@@ -13,6 +13,8 @@ NOW = 1  # a due time of a closed workload; nothing is measured from it
 class Budget:
     """A closed workload: every message is due when a session asks for it, until the budget is spent."""
 
+    __slots__ = ("_left", "_recorder", "stopped")
+
     def __init__(self, recorder: Recorder, messages: int | None) -> None:
         self._recorder = recorder
         self._left = -1 if messages is None else messages

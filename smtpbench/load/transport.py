@@ -3,6 +3,9 @@
 Its socket is registered once and edge-triggered, so that a message takes no system calls but waits, reads
 and writes; where it is the only one, the read is the wait. What is written goes out at once. What the socket
 does not take waits here, and the protocol is told to pause while that is more than `HIGH_WATER`.
+
+On the hot path, here and in `connection.py` and `flow.py`, a function that an attribute holds is taken into a
+local before it is called: where both are one expression, CPython 3.11 looks for a method first, at length.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class SocketTransport(asyncio.Transport):
     _received: Callable[[bytes], None]
 
     def __init__(
-        self, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.BaseProtocol,
+        self, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.Protocol,
         address: tuple[str, int],
     ) -> None:  # fmt: skip
         self._loop, self._epoll, self._on_ready = loop, epoll, on_ready
@@ -67,7 +70,7 @@ class SocketTransport(asyncio.Transport):
         self._waiting = 0  # octets in `_out`
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
         self._blocking = False
-        self.set_protocol(protocol)
+        self._protocol, self._received = protocol, protocol.data_received
         connection = self._socket = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
         number = self._number = connection.fileno()
         self._recv, self._send = connection.recv, connection.send
@@ -77,20 +80,26 @@ class SocketTransport(asyncio.Transport):
             code = connection.connect_ex(address)
         if code == 0:
             on_ready[number] = self._ready
-            loop.opened(self)
+            loop.sockets.add(self)
+            if len(loop.sockets) > 1:
+                epoll.register(number, INPUT)
+            else:
+                loop.unwatched = self  # as long as there is no other
             protocol.connection_made(self)
         elif code in (errno.EINPROGRESS, errno.EALREADY):
             on_ready[number] = self._connected
             self._held = True
-            loop.opened(self, EVENTS)
+            loop.sockets.add(self)
+            epoll.register(number, EVENTS)
         else:
             self._force_close(_error(code))
 
     # --- what the loop calls ---
 
-    def watch(self, events: int = INPUT) -> None:
+    def watch(self) -> None:
         """Have the loop's `epoll` tell what happens; what has happened before, it tells as well."""
-        self._epoll.register(self._number, events)
+        self._loop.unwatched = None
+        self._epoll.register(self._number, INPUT)
 
     def await_input(self) -> bool:
         """Wait for what comes, at most `LONE_S`, in the read itself; whether anything came."""
@@ -100,14 +109,15 @@ class SocketTransport(asyncio.Transport):
             self._blocking = True
             self._socket.setblocking(True)
             self._socket.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, _BRIEFLY)
+        receive, received = self._recv, self._received
         try:
-            data = self._recv(self.read_size)
+            data = receive(self.read_size)
         except BlockingIOError:
             return False
         except OSError as error:
             self._failed(error)
         else:
-            self._received(data) if data else self._ended()
+            received(data) if data else self._ended()
         return True
 
     def _connected(self, event: int) -> None:
@@ -123,19 +133,21 @@ class SocketTransport(asyncio.Transport):
 
     def _ready(self, event: int) -> None:
         """The common case: a reply has come, all of it in one read."""
-        if event & _ENDED or self._held:
+        if self._held:
             self._unusual(event)
             return
+        receive, received, size = self._recv, self._received, self.read_size
         try:
-            data = self._recv(self.read_size, _NOW)
+            data = receive(size, _NOW)
         except OSError as error:
             self._failed(error)
             return
-        self._received(data) if data else self._ended()
-        if len(data) == self.read_size:
+        received(data) if data else self._ended()
+        if len(data) == size or event & _ENDED:
             self._read()
 
     def _unusual(self, event: int) -> None:
+        """There may be room, and what comes may have to wait."""
         if event & select.EPOLLOUT and self._out:
             self._flush()
         if event & (select.EPOLLIN | _ENDED):
@@ -169,8 +181,9 @@ class SocketTransport(asyncio.Transport):
         if self._held:
             self._hold(memoryview(data))
             return
+        send = self._send
         try:
-            sent = self._send(data, _NOW)
+            sent = send(data, _NOW)
         except OSError as error:
             self._failed(error)
             sent = 0
@@ -182,7 +195,8 @@ class SocketTransport(asyncio.Transport):
             return
         if not self._held:
             self._held = True
-            self._loop.watch_all()
+            if self._loop.unwatched is self:
+                self.watch()
             self._epoll.modify(self._number, EVENTS)  # tell when there is room
         self._out.append(rest)
         self._waiting += len(rest)
@@ -261,18 +275,19 @@ class SocketTransport(asyncio.Transport):
 
     def discard(self) -> None:
         """As `abort`, but the protocol wants to hear no more: `connection_lost` does not follow."""
-        if self._closed:
-            return
-        self._socket.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
-        self._leave_socket()
-        self._forget()
+        if not self._closed:
+            self._socket.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
+            self._leave_socket()
+            self._protocol, self._received = _NOBODY, _unheard
 
     def _leave_socket(self) -> None:
         self._closing = self._held = self._closed = True
         self._out.clear()
         self._waiting = 0
         self._on_ready[self._number] = _ignore
-        self._loop.left(self)
+        self._loop.sockets.discard(self)
+        if self._loop.unwatched is self:
+            self._loop.unwatched = None
         self._socket.close()
 
     def _forget(self) -> None:

@@ -52,7 +52,7 @@ class Watch:
 
     def meet(self, flow: Flow) -> None:
         """A session begins: watch it if it is its turn."""
-        if self._wanted():
+        if (self._purse > 0) if self._share is None else self._share_has_come():
             self._add(Eye(flow, self, Witness(lmtp=flow._script.lmtp), prepaid_ns=SET_UP_NS))
             self._purse -= SET_UP_NS
 
@@ -90,9 +90,8 @@ class Watch:
         self._purse = min(self._purse + max(int((ours_ns - self._filled) * BUDGET), 0), BURST_NS)
         self._filled = ours_ns
 
-    def _wanted(self) -> bool:
-        if self._share is None:
-            return self.can_afford()
+    def _share_has_come(self) -> bool:
+        assert self._share is not None
         self._part += self._share
         self._part -= (turn := int(self._part))
         return bool(turn)
