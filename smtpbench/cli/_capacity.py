@@ -114,11 +114,11 @@ def prepare_search(
     standard = [parse_threshold(text) for text in DEFAULT_THRESHOLDS]
     dropped = {*_NOT_WITH, "trace"} | ({"arrivals"} if is_trace(fields.get("arrivals", "poisson")) else set())
     own = {name: value for name, value in fields.items() if name not in dropped}
-    settings = settings_of(options, warm_up)
+    settings = settings_of(options, warm_up, int(own.get("seed", _DEFAULT.seed)))
     return PreparedSearch(own, settings, thresholds or standard, options.require_rate)
 
 
-def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
+def settings_of(options: CapacityOptions, warm_up: str | None, seed: int) -> Settings:
     """What the search may do. Raises UsageError."""
     text = options.precision.strip().removesuffix("%")
     try:
@@ -145,6 +145,7 @@ def settings_of(options: CapacityOptions, warm_up: str | None) -> Settings:
         max_users=options.max_users,
         budget_s=parse_duration(options.budget, "--budget"),
         recovery_s=parse_duration(options.recovery, "--recovery"),
+        seed=seed,
     )
     if settings.trial_s < SHORTEST_TRIAL_S:
         raise UsageError(f"--trial-time {options.trial_time}: expected {SHORTEST_TRIAL_S:g}s or more")

@@ -87,7 +87,9 @@ def search_on(
     console = Console(stderr=True, quiet=quiet)
 
     def trial(rate: float, run_time: float, number: int) -> QueueResult:
-        return run({**own, "rate": rate, "run_time": run_time}, f"trials/{number:03}", patience)
+        seed = own.get("seed", 1) + number  # a plan of its own, so that trials are independent
+        load = {**own, "rate": rate, "run_time": run_time, "seed": seed}
+        return run(load, f"trials/{number:03}", patience)
 
     def tell(one: SustainableTrial) -> None:
         console.print(trial_line(one), markup=False, highlight=False, soft_wrap=True)
