@@ -211,21 +211,34 @@ class Look:
     async def _session(self) -> bool:
         """Transactions in one session, up to what the workload sends in one."""
         wanted, done = int(min(self.demand.transactions, self.most.transactions)), 0
-        refusal, of_rcpt = "", False
+        refusal, spent, of_rcpt = "", "", False
         try:
             async with self._visit() as session:
-                while done < wanted and not refusal:
+                while done < wanted and not (refusal or spent):
                     mail, rcpt = await self._begin(session)
                     of_rcpt = rcpt is not None
                     last = mail if rcpt is None else rcpt
                     refusal = "" if last.severity == 2 else str(last)
                     done += not refusal
-                    await session.command(b"RSET")
+                    spent = await self._reset(session)
         except SessionError as error:
-            refusal = refusal or (f"the session ended: {error}" if done < wanted else "")
-        if refusal and done:
+            refusal = refusal or (f"the session ended: {error}" if done < wanted and not spent else "")
+        if spent and not refusal:
+            self._note(
+                "resets", f"a session ends after {done} × RSET ({spent}), which end the messages of this "
+                "look and not those of a load: more messages in a session were not tried", spent, limit=done,
+            )  # fmt: skip
+        elif refusal and done:
             await self._tell_session_or_rate(done, refusal, of_rcpt=of_rcpt)
         return True
+
+    async def _reset(self, session: Session) -> str:
+        """End a transaction; what came instead of a 250, from a target that counts commands without mail."""
+        try:
+            reply = await session.command(b"RSET")
+        except SessionError as error:
+            return str(error)
+        return "" if reply.severity == 2 else str(reply)
 
     async def _tell_session_or_rate(self, done: int, refusal: str, *, of_rcpt: bool) -> None:
         """Of the session if a new one goes on, else of the client."""

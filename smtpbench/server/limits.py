@@ -28,8 +28,9 @@ class Limits:
     """0 is no limit. The rates are in a minute: `connection_rate`, `messages` (MAIL commands), `recipients`.
 
     `connections` at once; `session_messages` (MAIL commands) in a session, `message_recipients` in a
-    message. A sender that is new is put off for `greylist` seconds. After `tarpit` errors in a session, every
-    reply takes another 0.2 s longer than the one before.
+    message; `resets` (RSET commands, as Exim has it for all that is no mail) in a session. A sender that is
+    new is put off for `greylist` seconds. After `tarpit` errors in a session, every reply takes another
+    0.2 s longer than the one before.
     """
 
     connections: int = 0
@@ -38,6 +39,7 @@ class Limits:
     recipients: int = 0
     session_messages: int = 0
     message_recipients: int = 0
+    resets: int = 0
     greylist: int = 0
     tarpit: int = 0
 
@@ -89,7 +91,7 @@ class _Limited(Receiver):
     def __init__(self, config: ServerConfig, **session: Any) -> None:
         super().__init__(config, **session)
         self.client_address: str = session.get("client", "127.0.0.1")
-        self._messages = self._errors = 0
+        self._messages = self._errors = self._resets = 0
         self._held: bytes | None = None
         self.ledger.open[self.client_address] += 1
 
@@ -116,6 +118,14 @@ class _Limited(Receiver):
             self.close()
             return
         super().do_mail(command)
+
+    def do_rset(self, command: Command) -> None:
+        self._resets += 1
+        if self.limits.resets and self._resets > self.limits.resets:
+            self.reply(554, "5.7.0", "Too many nonmail commands")
+            self.close()
+            return
+        super().do_rset(command)
 
     def check_sender(self, command: Command) -> Refusal | None:
         if self.ledger.over("messages", self.client_address, self.limits.messages):
