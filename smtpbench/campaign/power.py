@@ -29,6 +29,7 @@ from smtpbench.delivery.replay import TRACED
 from smtpbench.delivery.sources import Source
 from smtpbench.delivery.syscalls import parse_calls
 from smtpbench.errors import SmtpbenchError
+from smtpbench.lab.hidden import hidden_io
 from smtpbench.lab.machine import Machine
 from smtpbench.lab.strace import find_strace, traced
 from smtpbench.load.visitor import Visitor
@@ -67,8 +68,10 @@ def trace_power(
             output = Path(folder) / "calls"
             with traced(strace, machine.pids, TRACED, output):
                 known = machine.pids()
+                hidden = hidden_io(known)
                 sent = asyncio.run(_send(visitor, source, target.fixtures.sender, messages))
-            fates = _read(output, sent)
+                hidden += hidden_io({*machine.pids()} - {*known})
+            fates = _read(output, sent, hidden)
     except SmtpbenchError as error:
         return PowerLoss(reason=str(error))
     return judge_power(fates, lambda path: _synchronous(path, known))
@@ -116,11 +119,11 @@ async def _arrived(source: Source, missing: set[bytes]) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _read(output: Path, sent: Sequence[Sent]) -> list[Fate]:
+def _read(output: Path, sent: Sequence[Sent], hidden: Sequence[str]) -> list[Fate]:
     with output.open(encoding="ascii", errors="backslashreplace") as lines:
         if os.fstat(lines.fileno()).st_size > MAX_TRACE:
             return [Fate() for _ in sent]
-        return follow(parse_calls(lines), sent)
+        return follow(parse_calls(lines), sent, hidden)
 
 
 def _synchronous(path: str, pids: Sequence[int]) -> bool:

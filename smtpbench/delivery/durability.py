@@ -76,17 +76,23 @@ class Fate:
     steps: list[Step] = field(default_factory=list)
 
 
-def follow(calls: Iterable[Call], sent: Sequence[Sent]) -> list[Fate]:
-    """What became of each message that was sent, by the calls of all processes of the server."""
+def follow(calls: Iterable[Call], sent: Sequence[Sent], hidden: Sequence[str] = ()) -> list[Fate]:
+    """What became of each message that was sent, by the calls of all processes of the server. `hidden` are
+    ways of theirs, known beforehand, to write without a call.
+    """
     replay = Replay(frozenset(mark for one in sent for mark in one.marks))
     for call in calls:
         replay.feed(call)
-    return [_fate(replay, one) for one in sent]
+    return [_fate(replay, one, tuple(hidden)) for one in sent]
 
 
-def _fate(replay: Replay, sent: Sent) -> Fate:
+def _fate(replay: Replay, sent: Sent, hidden: tuple[str, ...]) -> Fate:
     reply = _reply(replay, sent)
-    return _At(replay, sent, reply).fate() if reply else Fate()
+    if reply is None:
+        return Fate()
+    fate = _At(replay, sent, reply).fate()
+    fate.blind = tuple(dict.fromkeys((*hidden, *fate.blind)))
+    return fate
 
 
 def _reply(replay: Replay, sent: Sent) -> Call | None:
@@ -142,13 +148,22 @@ class _At:
         return named[own:]
 
     def _blind(self) -> tuple[str, ...]:
-        reasons = [why for call, why in self._replay.unseen if call.began < self._reply.began]
+        """Only what came after the reply before, which asked for the content, can be about it."""
+        since = max((call.began for call in self._begun(self._said())), default=-1)
+        reasons = [why for call, why in self._replay.mapped if call.began < self._reply.began]
+        reasons += [
+            why for call, why in self._replay.unseen if since < call.done and call.began < self._reply.began
+        ]
         away = [
             one for one in self._replay.told if one.call.began < self._reply.began and self._untraced(one)
         ]
         if {mark for told in away for mark in told.marks} >= {*self._sent.marks}:
             reasons += [f"{told.to.name}, whose other end is not traced" for told in away]
         return tuple(dict.fromkeys(reasons))
+
+    def _said(self) -> list[Call]:
+        """What was said on the connection."""
+        return [call for call in self._replay.spoken if call.arguments[0] == self._reply.arguments[0]]
 
     def _untraced(self, told: Told) -> bool:
         """Whether it was told to somebody whose calls are not seen."""

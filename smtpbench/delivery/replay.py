@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from smtpbench.delivery.syscalls import Call, Descriptor, descriptor
+from smtpbench.lab.hidden import NO_DISK
 
 WRITES = frozenset({"write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"})
 _COPIES = {"sendfile": (1, 0), "copy_file_range": (0, 2)}  # the places of what is read and what is written
@@ -25,7 +26,6 @@ _UNSEEN = {
     "splice": "splice", "vmsplice": "vmsplice", "tee": "tee",
 }  # fmt: skip
 _AT_ONCE = ("O_SYNC", "O_DSYNC", "RWF_SYNC", "RWF_DSYNC")
-_NO_DISK = ("/dev/", "/proc/", "/sys/", "/memfd:", "/SYSV")
 TRACED = tuple(sorted(
     WRITES | _COPIES.keys() | _SYNCS | _EVERYTHING | _OPENS | _RENAMES | _LINKS | _UNLINKS | _UNSEEN.keys()
     | {"mmap"}
@@ -74,13 +74,15 @@ class Told:
 class Replay:
     """Feed it the calls of all processes, in the order of their ends.
 
-    `spoken` is what was written to sockets, `unseen` why something may have been written that no call shows.
+    `spoken` is what was written to sockets, `unseen` what may write or sync and does not show what, and
+    `mapped` the mappings through which something may be written from then on.
     """
 
     def __init__(self, marks: frozenset[bytes]) -> None:
         self.things: list[Thing] = []
         self.everything: list[Call] = []  # sync and syncfs
         self.unseen: list[tuple[Call, str]] = []
+        self.mapped: list[tuple[Call, str]] = []
         self.spoken: list[Call] = []
         self.told: list[Told] = []
         self.ends: set[tuple[str, str]] = set()  # of the sockets that traced processes have used
@@ -122,7 +124,7 @@ class Replay:
 
     def _written(self, call: Call) -> None:
         to = call.descriptor()
-        if to is None or to.name.startswith(_NO_DISK):
+        if to is None or to.name.startswith(NO_DISK):
             return
         octets = call.octets
         if not to.is_file:
@@ -171,16 +173,16 @@ class Replay:
 
     def _mapped(self, call: Call) -> None:
         on = call.descriptor(4)
-        if on is None or not on.is_file or on.name.startswith(_NO_DISK):
+        if on is None or not on.is_file or on.name.startswith(NO_DISK):
             return
         if call.has("MAP_SHARED") and call.has("PROT_WRITE"):
-            self.unseen.append((call, f"{on.name}, which is mapped into memory"))
+            self.mapped.append((call, f"{on.name}, which is mapped into memory"))
 
     # names
 
     def _opened(self, call: Call) -> None:
         got = descriptor(call.returned)
-        if got is None or not got.is_file or got.name.startswith(_NO_DISK):
+        if got is None or not got.is_file or got.name.startswith(NO_DISK):
             return
         if call.has(*_AT_ONCE):
             self._at_once.add((got.number, got.name))

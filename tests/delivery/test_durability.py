@@ -77,6 +77,7 @@ def test_exim_keeps_the_header_in_another_file() -> None:
         ((CREATE, *WRITE, SYNC, MOVE, REPLY), Kept.MOVED_AFTER),
         ((CREATE, *WRITE, SYNC, MOVE, "fsync(4</q/tmp>) = 0", REPLY), Kept.MOVED_AFTER),  # the old directory
         ((CREATE, *WRITE, "fsync(4</q/tmp>) = 0", SYNC, MOVE, REPLY), Kept.MOVED_AFTER),
+        ((CREATE, *WRITE, SYNC, "fsync(4</q/new>) = 0", MOVE, REPLY), Kept.MOVED_AFTER),  # too early
         ((CREATE, *WRITE, SYNC, 'write(3</q/tmp/a>, "status", 6) = 6', REPLY), Kept.WRITTEN_AGAIN),
         ((CREATE, *WRITE, MOVE, REPLY), Kept.NOT_SYNCED),
         ((CREATE, *WRITE, REPLY, SYNC), Kept.NOT_SYNCED),  # after the 250
@@ -89,6 +90,26 @@ def test_exim_keeps_the_header_in_another_file() -> None:
 )  # fmt: skip
 def test_the_order_of_calls_decides(calls: tuple[str, ...], kept: Kept) -> None:
     assert fate(*calls).kept is kept
+
+
+def test_a_sync_that_began_before_the_write_ended_does_not_cover_it() -> None:
+    lines = [
+        f"7 100.000 {CREATE}", f"7 100.001 {WRITE[0]}",
+        r'7 100.002 write(3</q/tmp/a>, "text\r\nthe end\r\n", 15 <unfinished ...>',
+        "8 100.003 fsync(4</q/tmp/a> <unfinished ...>", "7 100.004 <... write resumed>) = 15",
+        "8 100.005 <... fsync resumed>) = 0", f"7 100.006 {REPLY}",
+    ]  # fmt: skip
+    sent = [Sent(MARKS, PORT, 101, b"")]
+    assert follow(parse_calls(lines), sent)[0].kept is Kept.NOT_SYNCED
+    lines[3:5] = [lines[4], lines[3]]
+    assert follow(parse_calls(lines), sent)[0].kept is Kept.FILE
+
+
+def test_a_file_whose_name_went_to_another_is_gone() -> None:
+    other = (CREATE.replace("tmp/a", "tmp/b"), *(one.replace("tmp/a", "tmp/b") for one in WRITE))
+    over = 'rename("tmp/b", "tmp/a") = 0'
+    assert fate(CREATE, *WRITE, SYNC, *other, REPLY).kept is Kept.FILE
+    assert fate(CREATE, *WRITE, SYNC, *other, over, REPLY).kept is Kept.NOT_SYNCED
 
 
 @pytest.mark.parametrize("flag", ["O_SYNC", "O_DSYNC"])
@@ -194,8 +215,28 @@ def test_what_cannot_be_seen_is_told(call: str) -> None:
     assert not fate(CREATE, *WRITE, quiet, REPLY).blind
 
 
+@pytest.mark.parametrize(
+    ("call", "lasts"),
+    [
+        ("io_uring_enter(8<anon_inode:[io_uring]>, 1, 1, 0, NULL, 8) = 1", False),
+        ('write(8</q/other>, "abc"..., 70000) = 70000', False),
+        ("mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 8</q/data.mdb>, 0) = 0x7f0000000000", True),
+    ],
+)
+def test_what_was_hidden_before_the_content_was_asked_for_was_not_about_it(call: str, lasts: bool) -> None:
+    asked = REPLY.replace("250 ok", "354 go")
+    assert bool(fate(call, asked, CREATE, *WRITE, REPLY).blind) is lasts
+    assert fate(asked, call, CREATE, *WRITE, REPLY).blind
+
+
 def test_a_socket_between_traced_processes_hides_nothing() -> None:
     told = r'write(8<UNIX-STREAM:[1->2]>, "X-Id: one\r\n\r\nthe end\r\n", 22) = 22'
     answered = 'write(5<UNIX-STREAM:[2->1,"public/cleanup"]>, "0", 1) = 1'
     assert not fate(told, CREATE, *WRITE, answered, REPLY).blind
     assert not fate(f"write(8<UNIX-STREAM:[1->2]>, {HEADER}", CREATE, *WRITE, REPLY).blind  # a part: a log
+
+
+def test_what_is_known_to_be_hidden_is_told_with_every_message() -> None:
+    lines = [f"7 100.000 {CREATE}", f"7 100.001 {WRITE[0]}", f"7 100.002 {WRITE[1]}", f"7 100.003 {REPLY}"]
+    found = follow(parse_calls(lines), [Sent(MARKS, PORT, 101, b"")], ["a mapped file"])
+    assert found[0].blind == ("a mapped file",)
