@@ -2,6 +2,10 @@
 
 It is without TLS, and so without submission: the 6.8 that Debian 12 has cannot use its key with OpenSSL 3,
 and every handshake fails (OpenSMTPD issue 1171).
+
+How soon it tries again is not stated (`relay.retry_s`): 400 s after a message came, then 1,600 s, 3,600 s and
+so on with the square of the attempt (scheduler_ramqueue.c), which no setting changes. Four times that is no
+wait for a lab, so what is missing there is pending, and never lost.
 """
 
 from __future__ import annotations
