@@ -32,7 +32,9 @@ LINGER_S = 1.0
 A_LONG_TIME_S = 86_400.0
 NS = 1_000_000_000
 LOCAL_PART = "queue"  # of the addresses that mail goes to
-MAILBOXES = 1000  # at the next hop: many, since a server may hold up mail for an address that was put off
+MAILBOXES = (
+    1000  # at the next hop, in all: many, as a server may hold up mail for an address that was put off
+)
 BUSY_MAX = 0.8  # of a core: above it the target waits for our sink, and its queue is our doing
 NOT_STATED = (
     "how soon the target tries again is not stated: expected relay.retry_s or queue.retry_s in its file, "
@@ -45,7 +47,7 @@ Progress = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """A domain whose every message takes our hop `delay_s`, from `after_s` on (since it began to listen)."""
+    """A domain whose every message takes our hop `delay_s`, from `after_s` of the load on."""
 
     domain: str
     delay_s: float
@@ -101,12 +103,12 @@ def choose(
     """The place to follow to, and the fields of the workload that lead there. Raises UsageError.
 
     Without `follow` it is the mailbox, where the target says how mail is read or does not relay to us.
-    With `domains` each session carries mail for one of them, as many for each.
+    Mail goes to the `domains` in turn, message by message.
     """
     relay = target.relay
     fields: dict[str, Any] = {}
     if domains:
-        fields["traffic"] = [{"name": name, "recipient": f"{LOCAL_PART}@{name}"} for name in domains]
+        fields |= {"recipient": f"{LOCAL_PART}@{domains[0]}", "domains": tuple(domains)}
     if follow is Follow.MAILBOX or (follow is None and (relay is None or target.read)):
         if script is not None:
             raise UsageError("--hop-…: only a hop that we are can be told how to behave: see --follow relay")
@@ -115,7 +117,7 @@ def choose(
         raise UsageError("--follow relay: the target has no [relay]: it does not say what it sends on to us")
     return SinkSource(*relay.address, script), {
         "recipient": f"{LOCAL_PART}@{relay.domain}",
-        "mailboxes": MAILBOXES,
+        "mailboxes": max(MAILBOXES // max(len(domains), 1), 1),
         "sender": f"sender@{relay.domain}",  # so that what it has to report comes to us as well
         **fields,
     }
@@ -155,17 +157,18 @@ def run_queue(
     if slow is not None:
         script = slow.added_to(script)
     source, own = choose(target, follow, domains, script)
-    if "traffic" in own and fields.get("traffic"):
-        raise UsageError("--domain: the scenario has a traffic of its own, which says where its mail goes")
     show = progress or (lambda _: None)
-    before = 0
+    before, loaded = 0, False
     readers = open_readers(target) if not isinstance(source, SinkSource) else []
     with Follower(source, folder, readers) as follower:
         _introduce(follower.ledger, target, source)
 
         def shown(figures: Mapping[str, Any]) -> None:
-            nonlocal before
+            nonlocal before, loaded
             follower.check()
+            if slow is not None and isinstance(source, SinkSource) and figures["accepted"] and not loaded:
+                loaded = True
+                source.count_again()  # the load has begun, however long its processes took to start
             now = queued(follower, figures["accepted"])
             show({**figures, **now, "arrived_last_s": now["arrived"] - before})
             before = now["arrived"]

@@ -37,7 +37,6 @@ from smtpbench.load.thresholds import parse_threshold, useless
 from smtpbench.load.workload import parse_duration
 from smtpbench.server.sink_script import load_script
 
-START_UP_S = 2.0
 LEDGER = "ledger"  # the folder of the ledger in a run folder
 
 
@@ -52,7 +51,7 @@ FollowOpt = Annotated[
 DomainOpt = Annotated[
     list[str],
     _delivery(
-        "Send to this domain, and to others so named, instead of the target's relay domain; repeatable. The "
+        "Send to this domain and others so named in turn, not to the target's relay domain; repeatable. The "
         "target must send all of them on to us (those below its relay domain, in the lab).", "NAME",
     ),
 ]  # fmt: skip
@@ -205,14 +204,14 @@ def retries_exit_code(result: QueueResult) -> int:
 
 
 def _slow(name: str | None, delay_s: float, domains: list[str], run_time: float | None) -> Slow | None:
-    """The domain that grows slow half-way through the load; processes take a moment to start."""
+    """The domain that grows slow half-way through the load."""
     if name is None:
         return None
     if name not in domains or len(domains) < 2:
         raise UsageError(f"--slow-domain {name}: expected one of several --domain")
     if run_time is None:
         raise UsageError("--slow-domain needs --run-time: the domain grows slow half-way")
-    return Slow(name, delay_s, START_UP_S + run_time / 2)
+    return Slow(name, delay_s, run_time / 2)
 
 
 def patience_of(settle: str | None, drain: str | None) -> Patience:

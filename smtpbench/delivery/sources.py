@@ -114,7 +114,8 @@ def _sink(rest: str) -> Source:
 class SinkSource:
     """We listen as the next hop of the target, and take anything, or behave as `script` says.
 
-    `began_ns` is when we began to listen, wall clock: the times of a script count from there.
+    `began_ns` is when we began to listen, wall clock, or were told to count again: the times of a script's
+    rules count from there.
     """
 
     exact, protocol, poll_s = True, "", POLL_S
@@ -129,6 +130,7 @@ class SinkSource:
         )
         self.where = f"sink:{host}:{port}"
         self.began_ns = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def scripted(self) -> dict[str, int]:
@@ -145,8 +147,14 @@ class SinkSource:
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
-        self.began_ns = time.time_ns()
+        self.began_ns, self._loop = time.time_ns(), asyncio.get_running_loop()
         await self._sink.start()
+
+    def count_again(self) -> None:
+        """The times of the rules count from now on. May be called from any thread while we listen."""
+        if isinstance(self._sink, ScriptedSink) and self._loop is not None:
+            self.began_ns = time.time_ns()
+            self._loop.call_soon_threadsafe(self._sink.restart_rules)
 
     async def stop(self) -> None:
         """Stop listening."""

@@ -89,7 +89,8 @@ class Manner(Strict):
     idle after each message before the next, in seconds. `auth`: as the user of the target file, if it
     names one. `pipelining` and `chunking` (RFC 3030) are used where they are offered; `smtputf8` (RFC
     6531) and `dsn` have to be. With `mailboxes`, mail goes to so many at the domain of the recipient, in
-    turn, with a number after its local part.
+    turn, with a number after its local part; with `domains`, to that local part at each of these in turn,
+    whatever the session.
     """
 
     endpoint: Role | None = None
@@ -109,6 +110,7 @@ class Manner(Strict):
     sender: str | None = None
     recipient: str | None = None
     mailboxes: Annotated[int, Field(ge=1, le=MOST_MAILBOXES)] = 1
+    domains: Annotated[tuple[Annotated[str, Field(pattern=_DOMAIN)], ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

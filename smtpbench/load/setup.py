@@ -205,12 +205,12 @@ def make_script(
     if manner.recipients.fixed is not None and len(messages) <= KNOWN_MAX:
         transactions = [
             Transaction(mail, some, content, bdat)
-            for some, (mail, content, bdat) in _each_with_recipients(rcpts, most, messages, manner.mailboxes)
+            for some, (mail, content, bdat) in _each_with_recipients(rcpts, most, messages, _starts(manner))
         ]
         following = one_of(transactions, random, in_turn=pool.in_turn or len(messages) == 1)
     else:
         following = Drawn(
-            rcpts, messages, manner.recipients, random, in_turn=pool.in_turn, starts=manner.mailboxes
+            rcpts, messages, manner.recipients, random, in_turn=pool.in_turn, starts=_starts(manner)
         ).next
     if manner.dsn is not None and manner.dsn.envid:
         following = Identified(following).next
@@ -280,10 +280,17 @@ def _recipients(target: Target, manner: Manner) -> list[str]:
     else:
         known = [name for name in (fixtures.recipient, fixtures.second_recipient) if name]
     known = known or [DEFAULT_RECIPIENT]
-    if manner.mailboxes > 1:
+    starts = _starts(manner)
+    if starts > 1:
         local, _, domain = known[0].rpartition("@")
-        known = [f"{local}{number}@{domain}" for number in range(1, manner.mailboxes + 1)]
-    return list(islice(cycle(known), max(int(manner.recipients.highest), manner.mailboxes)))
+        numbers = [str(number) for number in range(1, manner.mailboxes + 1)] if manner.mailboxes > 1 else [""]
+        known = [f"{local}{number}@{one}" for number in numbers for one in manner.domains or [domain]]
+    return list(islice(cycle(known), max(int(manner.recipients.highest), starts)))
+
+
+def _starts(manner: Manner) -> int:
+    """How many recipients messages begin with, in turn."""
+    return manner.mailboxes * len(manner.domains or [None])
 
 
 def _check_address(address: str, *, utf8: bool) -> None:

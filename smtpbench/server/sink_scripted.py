@@ -35,8 +35,8 @@ class ScriptedSink(Sink):
         self.config = replace(self.config, extensions=self.config.extensions - set(script.without))
         self.new_receiver = partial(ScriptedReceiver, sink=self)
         self._script = script
-        self._began = 0.0
-        self.rules = Rules(script, self._elapsed)
+        self._began = self._rules_began = 0.0
+        self.rules = Rules(script, lambda: asyncio.get_running_loop().time() - self._rules_began)
         self._outages: asyncio.Task[None] | None = None
 
     def _elapsed(self) -> float:
@@ -44,9 +44,13 @@ class ScriptedSink(Sink):
 
     async def start(self) -> None:
         """Listen; from here on time counts. Raises UsageError where the address cannot be bound."""
-        self._began = asyncio.get_running_loop().time()
+        self._began = self._rules_began = asyncio.get_running_loop().time()
         await super().start()
         self._outages = asyncio.create_task(self._come_and_go())
+
+    def restart_rules(self) -> None:
+        """The times of rules count from here on; those of outages do not."""
+        self._rules_began = asyncio.get_running_loop().time()
 
     async def stop(self) -> None:
         """Stop listening."""

@@ -186,11 +186,12 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
     with serving() as target:
         result = run_queue(
             target, {"rate": 40, "run_time": 6.0}, tmp_path / "ledger", domains=domains,
-            slow=Slow(domains[0], 1.0, 5.0),
+            slow=Slow(domains[0], 1.0, 2.5),
         )  # fmt: skip
     assert result.ledger.wrong == {}
     fast, slow = result.domains
     assert (fast.domain, slow.domain) == (domains[1], domains[0])
+    assert abs(fast.copies - slow.copies) <= 5  # a few long sessions, and yet as much for either
     assert slow.in_queue.max_ms >= 1000
     assert result.head_of_line is not None
     assert result.head_of_line.before.count > 0
@@ -199,15 +200,12 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
 
 
 def test_one_line_for_all_is_held_up_by_a_slow_domain(tmp_path: Path) -> None:
-    """The negative control: a queue that carries one message after the other.
-
-    A message a session: a session carries mail for one domain, and a few long ones may all have the same.
-    """
+    """The negative control: a queue that carries one message after the other."""
     domains = ["slow.relay.example", "fast.relay.example"]
     with serving("queue-is-one-line") as target:
         result = run_queue(
-            target, {"rate": 10, "run_time": 8.0, "messages_per_session": 1}, tmp_path / "ledger",
-            domains=domains, slow=Slow(domains[0], 0.5, 4.0), patience=Patience(10.0, WAIT),
+            target, {"rate": 10, "run_time": 8.0}, tmp_path / "ledger",
+            domains=domains, slow=Slow(domains[0], 0.5, 3.0), patience=Patience(10.0, WAIT),
         )  # fmt: skip
     assert result.ledger.wrong == {}
     assert result.head_of_line is not None

@@ -1,4 +1,4 @@
-"""Mail spread over many mailboxes of one domain."""
+"""Mail spread over many mailboxes of one domain, or of several."""
 
 from __future__ import annotations
 
@@ -52,3 +52,15 @@ def test_more_recipients_than_mailboxes_take_turns() -> None:
 
 def test_one_mailbox_is_the_recipient() -> None:
     assert script()[0] == ["queue@relay.example"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"mailboxes": 50}, {"mailboxes": 7, "message_size": "uniform:1k-2k"}])
+def test_domains_take_turns_whatever_the_session(fields: dict[str, object]) -> None:
+    domains = ("a.example", "b.example", "c.example")
+    sent = script(domains=domains, **fields)
+    counts = Counter(name.partition("@")[2] for names in sent for name in names)
+    assert counts.keys() == set(domains)
+    assert max(counts.values()) - min(counts.values()) <= (0 if "message_size" not in fields else 90)
+    names = {name for names in sent for name in names}
+    mailboxes = fields.get("mailboxes", 1)
+    assert len(names) == 3 * int(str(mailboxes))
