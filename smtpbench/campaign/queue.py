@@ -74,8 +74,8 @@ class Patience:
     """How long the target is given when the load is over, in seconds.
 
     What is missing is lost when nothing has arrived for `settle_s` (None: `SETTLE_S`, or `RETRIES` times what
-    the target takes to try again; where that is not stated it is pending). What is missing after `within_s`
-    while messages still come is pending.
+    the target takes to try again; where that is not stated, and something may have put mail off, it is
+    pending). What is missing after `within_s` while messages still come is pending.
     """
 
     settle_s: float | None = None
@@ -184,7 +184,8 @@ def run_queue(
             progress=lambda: show(queued(follower, follower.accepted)),
         )  # fmt: skip
     follower.check()
-    result = _result(load, follower, source, drain, settle_s, busy, slow, script, patience.unsure(target))
+    unsure = patience.unsure(target) if source.puts_off else ""
+    result = _result(load, follower, source, drain, settle_s, busy, slow, script, unsure)
     follower.ledger.close()
     return result
 

@@ -55,12 +55,14 @@ class Source(Protocol):
     """A place where messages arrive.
 
     `protocol` is by which recipients read there, "" where nobody does; looks are `poll_s` apart or more.
+    `puts_off`: what takes the mail from the target may have refused it for a while, so that it still waits.
     """
 
     where: str
     protocol: str
     poll_s: float
     exact: bool  # whether `at_ns` is the time of arrival, and not that of a look
+    puts_off: bool
 
     async def start(self) -> None:
         """Begin: what is there already does not count. Raises SmtpbenchError."""
@@ -129,6 +131,7 @@ class SinkSource:
             else ScriptedSink(script, config, consumer=self._take)
         )
         self.where = f"sink:{host}:{port}"
+        self.puts_off = script is not None
         self.began_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -175,7 +178,7 @@ class SinkSource:
 class MaildirSource:
     """Every Maildir at or below a path. A message is known by its name, which it keeps when it is moved."""
 
-    exact, protocol, poll_s = True, "", POLL_S
+    exact, protocol, poll_s, puts_off = True, "", POLL_S, False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -247,7 +250,7 @@ class MboxSource:
     The last message of a file that grows may not be whole, so it waits for the next one, or for the end.
     """
 
-    exact, protocol, poll_s = False, "", POLL_S
+    exact, protocol, poll_s, puts_off = False, "", POLL_S, False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -300,9 +303,9 @@ class MboxSource:
 
 
 class MailboxSource:
-    """A mailbox on an IMAP or POP3 server."""
+    """A mailbox on an IMAP or POP3 server, which the target hands its mail to, as a rule."""
 
-    exact = False
+    exact, puts_off = False, True
 
     def __init__(self, observer: NetworkObserver, mailbox: Mailbox) -> None:
         self._observer = observer

@@ -16,7 +16,7 @@ from smtpbench.campaign import queue
 from smtpbench.campaign.queue import KILLED, Follow, Patience, Slow, recover, run_queue
 from smtpbench.campaign.result import QueueResult
 from smtpbench.cli.queue import queue_exit_code
-from smtpbench.errors import EXIT_INCONCLUSIVE, UsageError
+from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, UsageError
 from smtpbench.report.delivery import sentences
 from smtpbench.server import MaildirStore, Server, ServerConfig
 from smtpbench.server.sink_script import SinkScript
@@ -112,20 +112,23 @@ def test_one_message_of_a_thousand_is_found(
     assert result.ledger.accepted == MESSAGES
 
 
-def test_what_is_missing_of_a_server_whose_schedule_nobody_states_is_pending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("refuses", [True, False])
+def test_what_was_put_off_for_nobody_knows_how_long_is_pending_and_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
-    """The same server that loses one, but it may be that it only waits longer than we do."""
+    """The server that loses one, and it may be that it only waits longer than we do: if it had to wait."""
+    rule = {"on": "rcpt", "share": 0.02, "reply": "451 4.3.2 later"}
+    script = SinkScript.model_validate({"rule": [rule]}) if refuses else None
     with serving("queue-loses-every-1000th") as target:
         relay = target.relay.model_copy(update={"retry_s": None})
         unstated = target.model_copy(update={"relay": relay})
         fields = {"users": 4, "messages": MESSAGES}
-        monkeypatch.setattr(queue, "SETTLE_S", 1.0)
-        result = run_queue(unstated, fields, tmp_path / "ledger")
+        monkeypatch.setattr(queue, "SETTLE_S", 3.0)
+        result = run_queue(unstated, fields, tmp_path / "ledger", script=script)
     assert result.closed
-    assert (result.ledger.lost, result.ledger.pending) == (0, 1)
-    assert "relay.retry_s" in result.unsure
-    assert queue_exit_code(result) == EXIT_INCONCLUSIVE
+    assert (result.ledger.lost, result.ledger.pending) == ((0, 1) if refuses else (1, 0))
+    assert ("relay.retry_s" in result.unsure) is refuses
+    assert queue_exit_code(result) == (EXIT_INCONCLUSIVE if refuses else EXIT_FINDINGS)
 
 
 @pytest.mark.parametrize(
