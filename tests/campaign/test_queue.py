@@ -183,6 +183,7 @@ def test_a_hop_that_takes_and_drops_is_itself_the_cause_of_duplicates(
     assert (result.excused, result.wrong) == (["duplicated"], {})
 
 
+@pytest.mark.alone
 def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
     """The reference server carries each message by itself: a slow domain holds up nobody."""
     domains = ["slow.relay.example", "fast.relay.example"]
@@ -202,6 +203,7 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
     assert result.head_of_line.since.p50_ms < 1000
 
 
+@pytest.mark.alone
 def test_one_line_for_all_is_held_up_by_a_slow_domain(tmp_path: Path) -> None:
     """The negative control: a queue that carries one message after the other."""
     domains = ["slow.relay.example", "fast.relay.example"]
