@@ -8,7 +8,6 @@ than the SMTP itself.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
 from typing import Protocol, cast
@@ -83,7 +82,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.listener: Listener | None = None  # of set-up: hears of the connection, each reply and the end
         self._waiter: asyncio.Future[tuple[Reply, int]] | None = None
-        self._early: deque[tuple[Reply, int]] = deque()
+        self._early: list[tuple[Reply, int]] = []
         self._on: Callable[[int, int], None] | None = None  # None: set-up, see `listener`
         self.broken = False
         self.connected_at = 0
@@ -245,7 +244,7 @@ class Connection(asyncio.Protocol):
                 self._early.append(await self._waiter)
             finally:
                 self._waiter = None
-        reply, at = self._early.popleft()
+        reply, at = self._early.pop(0)
         return reply, max(at - since, 0) // 1000
 
     async def command(self, line: bytes) -> tuple[Reply, int]:

@@ -223,7 +223,8 @@ class Engine:
         self._opening += 1
         while isinstance(kind := self._pick(), AbnormalKind):  # those drawn before it begin beside it
             self._beside.begin(kind)
-        course = Course(self, self._gate, self._loop, self._rec.of_kind(kind.name), kind, user)
+        recorder = self._rec.of_kind(kind.name) if kind.name else self._rec
+        course = Course(self, self._gate, self._loop, recorder, kind, user)
         self._courses.add(course)
         course.begin()
 
