@@ -28,7 +28,7 @@ from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.watch import Watch
 
-TICK_S = 0.05  # a fold of so much stays below a millisecond; the loop's lag is sampled as often
+TICK_S = 0.05  # how often the loop's lag is sampled, and what was recorded folded if it is much
 TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
 ASKED_ABOUT = 16  # the kernel is asked about one connection in so many that close: it takes a µs
@@ -176,7 +176,7 @@ class Engine:
                 self._sweep(now)
                 self._hand_over()
             else:
-                self._rec.fold()
+                self._rec.fold_much()
             self._watch.look_around(self._flows, self._idle, self._meter.waited_ns())
             if self._supply.spent:
                 self._wake(*self._flows)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, PhaseStats
 
+MUCH = 4096  # replies; to fold what belongs to them takes less than a millisecond
 LOWEST_US = 1
 REFUSAL_MAX = 300  # characters kept of the words of a server
 REFUSALS_MAX = 20  # … for so many reply codes
@@ -48,6 +49,8 @@ COUNTS_LENGTH: int = new_histogram().counts_len
 
 def indices(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The index in HdrHistogram's counts array of each value (µs)."""
+    if not len(values) or values.max() < 2 * _HALF:
+        return values  # the usual case: every µs has a count of its own
     bit_length = np.frexp(values.astype(np.float64))[1]
     shift = np.maximum(bit_length - _SUB_BUCKET_BITS, 0).astype(np.int64)
     result: NDArray[np.int64] = shift * _HALF + (values >> shift)
@@ -208,6 +211,11 @@ class Recorder:
         if len(self.refusals) < REFUSALS_MAX:
             self.refusals.setdefault(code, text[:REFUSAL_MAX])
 
+    def fold_much(self) -> None:
+        """`fold` if there is much: some of it costs as much for one value as for a thousand."""
+        if len(self._codes) >= MUCH:
+            self.fold()
+
     def fold(self) -> None:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
         for name, raw in self._raw.items():
@@ -223,7 +231,9 @@ class Recorder:
         if raw:
             counts = np.bincount(indices(_taken(raw)))
             for name in names:
-                self._folded.setdefault(name, np.zeros(COUNTS_LENGTH, np.int64))[: len(counts)] += counts
+                if name not in self._folded:
+                    self._folded[name] = np.zeros(COUNTS_LENGTH, np.int64)
+                self._folded[name][: len(counts)] += counts
 
     def take_counters(self) -> dict[str, int]:
         """What was counted since the last call, all kinds together."""
@@ -255,9 +265,10 @@ class Recorder:
 
 def _taken(raw: array[int]) -> NDArray[np.int64]:
     """The values of `raw`, which is then empty; what the histogram cannot hold is put at its ends."""
-    taken = np.clip(np.frombuffer(raw, np.int64), 0, HIGHEST_US)  # a copy, so that the array may shrink
+    taken = np.maximum(np.frombuffer(raw, np.int64), 0)  # a copy, so that the array may shrink
     del raw[:]
-    return taken
+    result: NDArray[np.int64] = np.minimum(taken, HIGHEST_US, out=taken)
+    return result
 
 
 def histogram(counts: Counts) -> Any:

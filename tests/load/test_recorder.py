@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from smtpbench.load.recorder import (
     HIGHEST_US,
+    MUCH,
     Batch,
     Recorder,
     histogram,
@@ -90,3 +91,24 @@ def test_phase_stats_are_in_ms_and_carry_the_histogram() -> None:
     stats = phase_stats(hdr)
     assert (stats.count, stats.p50_ms, stats.p99_ms, stats.max_ms) == (1000, 0.5, 0.99, 1.0)
     assert type(hdr).decode(stats.hdr.encode()).get_value_at_percentile(90) == 900
+
+
+def test_short_times_alone_have_the_same_places_as_among_long_ones() -> None:
+    short = np.array([0, 1, 2046, 2047])
+    assert indices(short).tolist() == indices(np.array([0, 1, 2046, 2047, 2048, HIGHEST_US])).tolist()[:4]
+
+
+def test_little_waits_for_more_and_a_batch_has_all() -> None:
+    recorder = Recorder()
+    for value in range(MUCH - 1):
+        recorder.mail(value)
+        recorder.reply(250)
+    recorder.fold_much()
+    assert not recorder._folded
+    recorder.reply(354)
+    recorder.fold_much()
+    assert list(recorder._folded) == ["mail"]
+    recorder.mail(7)
+    batch = recorder.take_batch()
+    assert batch.series["mail"].counts.sum() == MUCH
+    assert batch.replies == {250: MUCH - 1, 354: 1}
