@@ -62,6 +62,7 @@ class SmtpUser(User):
 
 
 def _attach(environment: Environment, **_: Any) -> None:
+    gevent.get_hub().loop.update_now()  # Locust's --run-time counts from what this shows
     control = control_of(environment)
     if environment.parsed_options is not None and environment.web_ui is not None:
         extend(environment.web_ui, control)  # `smtpbench load` does that itself

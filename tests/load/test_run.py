@@ -176,6 +176,20 @@ async def test_plain_locust_workers_do_their_share(
     }
 
 
+async def test_the_time_of_plain_locust_begins_after_the_imports(running: Running, tmp_path: Path) -> None:
+    """gevent's clock stands still while a scenario is imported, and --run-time counts from what it shows."""
+    out, scenario = tmp_path / "result.json", tmp_path / "scenario.py"
+    importing = "import time\nend = time.perf_counter() + 1.5\nwhile time.perf_counter() < end: pass\n"
+    scenario.write_text(importing + SCENARIO.replace(f", messages={MESSAGES}", ""))
+    async with running() as (server, target):
+        locust = await asyncio.create_subprocess_exec(
+            *LOCUST, "-f", scenario, "--headless", "-u", "1", "-t", "1s", "--smtpbench-json", out,
+            "--host", f"smtp://{target.main.address}", stderr=DEVNULL, stdout=DEVNULL,
+        )  # fmt: skip
+        assert await asyncio.wait_for(locust.wait(), LIMIT_S) == 0
+    assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
+
+
 async def test_plain_locust_takes_a_target_file(running: Running, tmp_path: Path) -> None:
     out, file, scenario = tmp_path / "result.json", tmp_path / "target.toml", tmp_path / "scenario.py"
     scenario.write_text(SCENARIO)
