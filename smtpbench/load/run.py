@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,7 +135,7 @@ def _conduct(
             _end_order(process)
             _leave(process)
         if said is None:
-            raise errors.SmtpbenchError(f"the load process ended early: {_last_line(log)}")
+            raise errors.SmtpbenchError(f"the load process ended early: {_last_words(process, log)}")
         return said
 
 
@@ -192,7 +193,10 @@ def _listen(
     return None
 
 
-def _last_line(log: IO[bytes]) -> str:
+def _last_words(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
+    """The last line it wrote, or what killed it: the kernel, perhaps, for want of memory."""
+    if process.returncode and process.returncode < 0:
+        return f"it was killed by {signal.Signals(-process.returncode).name}"
     log.seek(0)
     lines = log.read().decode("utf-8", "replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from smtpbench.errors import DeadlineExceeded, NotSmtp, SmtpbenchError, Unreachable, UsageError
-from smtpbench.load.run import run_load
+from smtpbench.load.run import run_load, run_worker
 from smtpbench.load.workload import Workload
 from smtpbench.target import Timeouts, to_toml
 from tests.load.conftest import HANG_UP, SILENCE, Running, Script
@@ -188,6 +188,15 @@ async def test_the_time_of_plain_locust_begins_after_the_imports(running: Runnin
         )  # fmt: skip
         assert await asyncio.wait_for(locust.wait(), LIMIT_S) == 0
     assert json.loads(out.read_text())["totals"]["accepted"] == len(server.contents) > 0
+
+
+def test_a_load_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nread order\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    with pytest.raises(SmtpbenchError, match="ended early: it was killed by SIGKILL"):
+        run_worker()
 
 
 async def test_plain_locust_takes_a_target_file(running: Running, tmp_path: Path) -> None:
