@@ -57,17 +57,6 @@ def server_tls(cert: Path | None, key: Path | None, ca_out: Path | None) -> tupl
         raise UsageError(f"--tls-cert {cert}: {error.strerror or error}") from None
 
 
-def check_writable(path: Path) -> None:
-    """See before a long run that its result can be written; what is there stays. Raises UsageError."""
-    there = path.exists()
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    if not there:
-        path.unlink(missing_ok=True)
-
-
 def write_file(path: Path, content: bytes) -> None:
     """Write `content` to `path`. Raises UsageError."""
     try:

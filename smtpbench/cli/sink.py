@@ -15,15 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
+from smtpbench.cli._common import Outputs, require_writable
 from smtpbench.cli._listening import (
     CaOutOpt,
     ListenOpt,
     TlsCertOpt,
     TlsKeyOpt,
-    check_writable,
     listen_address,
     server_tls,
-    write_file,
 )
 from smtpbench.cli._sink_live import live_line, shortage
 from smtpbench.delivery.sink_record import KeepingMaildir, RecordFile
@@ -101,8 +100,7 @@ def sink(
         typer.echo(SCRIPT_HELP)
         return EXIT_OK
     host, port = listen_address(listen)
-    if json is not None:
-        check_writable(json)
+    require_writable(Outputs(json=json))
     stop_after = None if run_time is None else _seconds(run_time)
     told = load_script(script, rule, without, seed)
     tls = _tls(starttls, tls_cert, tls_key, ca_out)
@@ -119,8 +117,10 @@ def sink(
     if not quiet:
         _say(made.counts)
     if json is not None:
+        from smtpbench.report.write import write_text  # with all that renders reports: only at the end
+
         plain_counts = {"schema": "smtpbench.sink/1", **made.counts.to_plain()}
-        write_file(json, json_format.dumps(plain_counts).encode() + b"\n")
+        write_text(json, json_format.dumps(plain_counts) + "\n")
     if made.failure is not None:
         raise SmtpbenchError(f"the sink stopped taking mail: {made.failure}")
     return EXIT_OK

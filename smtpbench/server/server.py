@@ -7,11 +7,10 @@ async with Server(ServerConfig(), faults=("no-received",)) as server:
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar, cast
 
-from smtpbench.errors import UsageError
+from smtpbench.errors import UsageError, os_words
 from smtpbench.server.config import ServerConfig
 from smtpbench.server.dialogue import Close, Deliver, StartTls, Wait
 from smtpbench.server.outbound import Courier, Outbound
@@ -92,7 +91,8 @@ class Server:
             )
         except (OSError, UnicodeError) as error:
             where = host_and_port(self.config.host, port)
-            raise UsageError(f"cannot listen on {where}: {_reason(error)}") from None
+            reason = os_words(error) if isinstance(error, OSError) else "not a host name"
+            raise UsageError(f"cannot listen on {where}: {reason}") from None
         self._port = cast(int, self._server.sockets[0].getsockname()[1])
 
     def new_connection(self) -> Connection:
@@ -365,14 +365,6 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    """Why nobody can listen there, in the words of the system: asyncio's repeat the address."""
-    if isinstance(error, UnicodeError):
-        return "not a host name"
-    number = error.errno or 0
-    return os.strerror(number) if number > 0 else error.strerror or str(error)  # below: the resolver's
 
 
 def _tls_unique(transport: asyncio.BaseTransport) -> bytes | None:
