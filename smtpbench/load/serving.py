@@ -1,7 +1,7 @@
 """An event loop that listens: the engine's, with sockets that clients connect to. For sinks.
 
-A connection costs few system calls beyond its reads and writes: to take it, to make it non-blocking, to be
-told of what comes on it, to close it. `TCP_NODELAY` is the listener's and passes on (Linux), and the last
+A connection costs few system calls beyond its reads and writes: to take it, to be told of what comes on it,
+to close it. `TCP_NODELAY` is the listener's and passes on (Linux), and the last
 words leave in one segment with the end of the connection.
 """
 
@@ -27,7 +27,7 @@ RETRY_S = 0.1  # how long nothing is accepted where the system has no file descr
 SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 # Ints and `_socket`, as in `transport.py`.
-_STREAM, _LAST = int(socket.SOCK_STREAM), int(socket.MSG_MORE | socket.MSG_NOSIGNAL)
+_STREAM, _LAST = int(socket.SOCK_STREAM), int(socket.MSG_MORE | socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
 
 class ServingLoop(EventLoop):
@@ -85,8 +85,7 @@ class ServingLoop(EventLoop):
                 self._epoll.modify(listener.fileno(), 0)
                 self.call_later(RETRY_S, self._listen_again, listener)
             return  # or the client is gone already
-        connected = _socket.socket(family, _STREAM, 0, number)
-        connected.setblocking(False)
+        connected = _socket.socket(family, _STREAM, 0, number)  # blocking: every call says not to wait
         AcceptedTransport(self, self._epoll, self._on_ready, protocol_factory(), connected, number, address)
 
     def _listen_again(self, listener: socket.socket) -> None:
