@@ -81,6 +81,7 @@ class EventLoop(asyncio.BaseEventLoop):
         self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
         self._on_ready: OnReady = {self._waker.fileno(): self._woken}
         self._wanted = False  # asyncio has something to do
+        self._before_wait: list[Callable[[], object]] = []
         self._called = False  # … and another thread has said so
         self.sockets: set[SocketTransport] = set()  # those that connect made
         self.unwatched: SocketTransport | None = None  # opened when there was no other
@@ -116,6 +117,10 @@ class EventLoop(asyncio.BaseEventLoop):
             self._epoll.close()
             self._waker.close()
 
+    def call_before_wait(self, callback: Callable[[], object]) -> None:
+        """Call it once all that is ready now was handled: as `call_soon`, for a fifth of the price."""
+        self._before_wait.append(callback)
+
     # --- what BaseEventLoop leaves to its subclasses ---
 
     def select(self, timeout: float | None) -> tuple[()]:
@@ -124,6 +129,8 @@ class EventLoop(asyncio.BaseEventLoop):
         deadline = monotonic() + left
         poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
         while True:
+            if self._before_wait and self._call_back():
+                return ()
             if len(self.sockets) == 1 and left > LONE_S:
                 if self._serve_alone(deadline - LONE_S):
                     return ()
@@ -169,6 +176,16 @@ class EventLoop(asyncio.BaseEventLoop):
                 self._on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
                 self._complain(error, getattr(self._on_ready[number], "__self__", None))
+
+    def _call_back(self) -> bool:
+        """Call what is to be called before a wait; whether asyncio has something to do since."""
+        callbacks, self._before_wait = self._before_wait, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - of whoever wanted to be called
+                self._complain(error, None)
+        return self._wanted
 
     def _wait_out(self, left: float) -> list[tuple[int, int]]:
         """What is ready within the last bit of a wait, to the µs."""

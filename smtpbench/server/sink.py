@@ -85,11 +85,13 @@ class Sink(Server):
         self.new_receiver: Callable[..., SinkReceiver]
         self._batch: list[Taken] = []
         self._held: list[HoldingConnection] = []
+        self._at_end_of_turn: Callable[[Callable[[], None]], object]
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Listen. Raises UsageError where the address cannot be bound."""
         await super().start()
+        self._at_end_of_turn = getattr(self.loop, "call_before_wait", self.loop.call_soon)
         self._sweep()
 
     async def stop(self) -> None:
@@ -126,7 +128,7 @@ class Sink(Server):
     def hold_back(self, connection: HoldingConnection) -> None:
         """`connection` has replies that wait until its messages are handed over, in this turn of the loop."""
         if not self._held:
-            self.loop.call_soon(self._hand_over)
+            self._at_end_of_turn(self._hand_over)
         self._held.append(connection)
 
     def _hand_over(self) -> None:

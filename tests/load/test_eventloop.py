@@ -270,3 +270,41 @@ def test_close_twice_is_no_error() -> None:
     loop = EventLoop()
     loop.close()
     loop.close()
+
+
+def test_what_is_to_be_called_before_the_wait_is_called_once_what_was_ready_is_handled(
+    listener: socket.socket,
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, EventLoop)
+        seen: list[str] = []
+        errors: list[object] = []
+        loop.set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+
+        def hear(name: str) -> Callable[[bytes], None]:
+            def heard(_: bytes) -> None:
+                seen.append(name)
+                loop.call_before_wait(lambda: seen.append(f"after {name}"))
+                loop.call_before_wait(lambda: 1 / 0)
+
+            return heard
+
+        both = [await connected(listener) for _ in range(2)]
+        for name, (each, _, _) in zip("ab", both, strict=True):
+            each.on_data, each.wanted = hear(name), 5
+        for _, _, peer in both:
+            peer.sendall(b"250\r\n")  # both are ready at the same wait
+        for each, _, _ in both:
+            await each.enough
+        done: asyncio.Future[None] = loop.create_future()
+        loop.call_before_wait(lambda: done.set_result(None))  # from a task; and it wakes another
+        await done
+        assert {*seen[:2]} == {"a", "b"}
+        assert seen[2:] == [f"after {name}" for name in seen[:2]]
+        assert [type(error) for error in errors] == [ZeroDivisionError] * 2
+        for _, transport, peer in both:
+            transport.abort()
+            peer.close()
+
+    run(main())
