@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smtpbench.load.result import LoadResult
 from smtpbench.report.digest import outcomes
-from smtpbench.report.histograms import decode
+from smtpbench.report.histograms import Recorded, decode
 from smtpbench.report.text import milliseconds, number
 
 OPENING = ("connect", "tls", "banner", "ehlo", "starttls", "auth")
@@ -81,4 +81,4 @@ def _bar(title: str, parts_ms: Mapping[str, float], longest_ms: float) -> Bar:
 
 def _mean_ms(name: str, result: LoadResult) -> float:
     stats = result.phases[name]
-    return float(decode(name, stats).get_mean_value()) / 1000 if stats.hdr else stats.p50_ms
+    return Recorded(decode(name, stats)).mean() / 1000 if stats.hdr else stats.p50_ms

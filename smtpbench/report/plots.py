@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from smtpbench.load.result import PHASES, LoadResult, PhaseStats, TimelinePoint
 from smtpbench.report.drawing import SERIES, drawing, latency_tick, legend_above, svg_of
-from smtpbench.report.histograms import decode
+from smtpbench.report.histograms import Recorded, decode
 
 _WHOLE = "transaction"
 _WHOLE_S = 0.9  # a point of the timeline that lasts longer is a whole second
@@ -117,11 +117,12 @@ def _count(value: float, _position: int | None) -> str:
 
 def _spectrum(histogram: Any) -> tuple[list[float], list[float]]:
     """(1/(1-q), milliseconds) from the minimum to one sample in `total`; 0 has no place on a log axis."""
-    total = max(histogram.get_total_count(), 2)
+    recorded = Recorded(histogram)
+    total = max(recorded.total, 2)
     steps = 160
     inverse = [total ** (step / steps) for step in range(steps + 1)]
-    values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) / 1000 for x in inverse]
-    return inverse, [value or math.nan for value in values]
+    values = recorded.quantiles([1 - 1 / x for x in inverse])
+    return inverse, [value / 1000 or math.nan for value in values]
 
 
 def _nines_axis(axes: Axes, deepest: int) -> None:

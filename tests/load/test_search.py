@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from statistics import median
 
@@ -36,6 +37,7 @@ def queue(capacity: float, noise: float, random: Random) -> Callable[[float], Ve
     return trial
 
 
+@cache
 def simulated(noise: float, confidence: float) -> tuple[list[Answer], list[float]]:
     """200 searches of servers of 50 to 20,000 messages a second, and their true edges."""
     random, answers, truths = Random(17), [], []
