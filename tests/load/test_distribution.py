@@ -141,19 +141,6 @@ async def test_a_run_ends_when_its_last_worker_is_killed(running: Running) -> No
     assert not result.valid
 
 
-async def test_a_worker_that_is_ended_in_the_middle_leaves_its_last_word(running: Running) -> None:
-    port = free_port()
-    async with running() as (server, target), workers(port, 2) as (leaver, _):
-        assert leaver.process.stdin is not None
-        watcher = Watcher(1, leaver.process.stdin.close)
-        result = await master(target, Workload(rate=100.0, run_time=6), port, watcher)
-    did = {one.name: one.state for one in result.generator.workers}
-    assert sorted(did.values()) == ["finished", "left"]
-    assert did[leaver.name] == "left"
-    assert result.totals.accepted == len(server.contents)
-    assert any(f"worker {leaver.name} left after" in reason for reason in result.invalid_reasons)
-
-
 class Master(Worker):
     """A master in a process of its own."""
 
@@ -165,11 +152,18 @@ class Master(Worker):
                 pass
         return line[kind]
 
+    async def until_workers_are(self, **states: int) -> None:
+        """A second of the run has passed, and so many workers are in each state."""
+        async with asyncio.timeout(LIMIT_S):
+            progress = await self.until_it_says("progress")
+            while progress["t_s"] < 1 or progress["workers"] != states:
+                progress = await self.until_it_says("progress")
+
 
 @asynccontextmanager
-async def mastering(target: Target, port: int, **workload: Any) -> AsyncIterator[Master]:
-    """A master that waits for one worker; it does not outlive the block."""
-    order = Order(role="master", master_port=port, target=target, workload=workload)
+async def mastering(target: Target, port: int, wanted: int = 1, **workload: Any) -> AsyncIterator[Master]:
+    """A master that waits for so many workers; it does not outlive the block."""
+    order = Order(role="master", processes=wanted, master_port=port, target=target, workload=workload)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CONDUCTOR, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
     )
@@ -181,6 +175,26 @@ async def mastering(target: Target, port: int, **workload: Any) -> AsyncIterator
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def test_a_worker_that_is_ended_in_the_middle_leaves_its_last_word(running: Running) -> None:
+    port = free_port()
+    async with (
+        running() as (server, target),
+        mastering(target, port, 2, rate=100.0, run_time=600) as boss,
+        workers(port, 2) as (leaver, other),
+    ):
+        await boss.until_workers_are(working=2)
+        assert leaver.process.stdin is not None
+        leaver.process.stdin.close()
+        await boss.until_workers_are(left=1, working=1)
+        assert boss.process.stdin is not None
+        boss.process.stdin.close()
+        result = LoadResult.model_validate(await boss.until_it_says("result"))
+    did = {one.name: one.state for one in result.generator.workers}
+    assert did == {leaver.name: "left", other.name: "finished"}
+    assert result.totals.accepted == len(server.contents)
+    assert any(f"worker {leaver.name} left after" in reason for reason in result.invalid_reasons)
 
 
 async def test_a_worker_that_comes_late_is_told(running: Running) -> None:
