@@ -357,7 +357,7 @@ class Engine:
         """Dispatch what is due and come back for the next; a late plan catches up in slices."""
         for _ in range(ARRIVALS_A_TURN):
             if due is None or backlog.stopped:
-                backlog.complete, backlog.ahead = True, (due, plan)
+                backlog.complete, backlog.ahead = due is None, (due, plan)
                 return
             late = clock() - due
             if late < 0:

@@ -234,6 +234,23 @@ async def test_arrivals_that_found_no_session_in_time_are_missed(running: Runnin
     assert result.rates.offered_per_s * result.duration_s == pytest.approx(100, abs=1)
 
 
+async def test_who_is_stopped_in_the_middle_of_a_plan_does_not_say_that_it_is_done(running: Running) -> None:
+    holder: list[Engine] = []
+
+    def stop_in_silence(_: int) -> bytes:
+        holder[0].stop()
+        return SILENCE
+
+    script = Script(after_content=stop_in_silence)
+    async with running(script, timeouts=Timeouts(connect=1, reply=0.3)) as (_, target):
+        engine = make_engine(target, Workload(rate=1.0, max_sessions=1, pipelining=False))
+        holder.append(engine)
+        engine.start_arrivals(number / 100 for number in range(10_000))  # some are due while it winds up
+        result = await finish(engine)
+    assert result.totals.timeouts == 1
+    assert [batch.spent for batch in engine.batches if batch.ended] == [False]
+
+
 @pytest.mark.parametrize(
     "answers", [{}, {"MAIL": b"421 closing\r\n"}, {"MAIL": HANG_UP}, {"EHLO": HANG_UP}], ids=str
 )
