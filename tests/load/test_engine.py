@@ -188,6 +188,7 @@ async def test_a_reply_that_is_not_smtp_drops_the_message(running: Running) -> N
     assert result.totals.dropped == 1
 
 
+@pytest.mark.alone
 async def test_an_open_workload_follows_its_plan(running: Running) -> None:
     async with running() as (server, target):
         result = await run(target, rate=200.0, arrivals="constant", messages=60)

@@ -86,6 +86,7 @@ async def test_a_scenario_with_options_on_top(running: Running) -> None:
     assert {len(content) for content in server.contents} == {4096}
 
 
+@pytest.mark.alone
 async def test_plain_locust_runs_a_scenario(running: Running, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     async with running() as (server, target):

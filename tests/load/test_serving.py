@@ -20,7 +20,7 @@ from smtpbench.load import serving
 from smtpbench.load.serving import AcceptedTransport, ServingLoop
 from smtpbench.server.sink import Sink, sink_config
 
-LIMIT_S = 20
+LIMIT_S = 60
 ENVELOPE = b"EHLO x.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n"
 
 

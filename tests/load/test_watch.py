@@ -86,6 +86,7 @@ async def test_replies_that_go_to_another_session_are_found() -> None:
     assert result.broken_rules or "reply-codes-fit-the-command" in rules(result)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fields", [
     {"users": 50, "pipelining": True}, {"users": 50, "pipelining": False},
     {"users": 10, "messages_per_session": 3}, {"users": 10, "chunking": True, "recipients": 3},
