@@ -19,7 +19,7 @@ from smtpbench.campaign.fault_result import Answers, FaultResult, RatePoint
 from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
 from smtpbench.campaign.figures import describe
 from smtpbench.campaign.killing import Killing, Rhythm
-from smtpbench.campaign.queue import Follow, Patience, choose, queued, require_new
+from smtpbench.campaign.queue import Follow, Patience, choose, draining, queued, require_new
 from smtpbench.campaign.result import QueueResult
 from smtpbench.delivery.accounts import Balance
 from smtpbench.delivery.depth import rates, times
@@ -195,7 +195,7 @@ def run_fault(
             director.join()
         drain = follower.drain(
             settle_s=patience.settle(target), within_s=patience.within_s, linger_s=patience.linger(target),
-            progress=lambda: show(queued(follower, follower.accepted)),
+            progress=lambda waited_s: show(draining(follower, waited_s)),
         )  # fmt: skip
     follower.check()
     if director.error is not None:

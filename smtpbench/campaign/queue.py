@@ -181,7 +181,7 @@ def run_queue(
         settle_s = patience.settle(target)
         drain = follower.drain(
             settle_s=settle_s, within_s=patience.within_s, linger_s=patience.linger(target),
-            progress=lambda: show(queued(follower, follower.accepted)),
+            progress=lambda waited_s: show(draining(follower, waited_s)),
         )  # fmt: skip
     follower.check()
     unsure = patience.unsure(target) if source.puts_off else ""
@@ -206,9 +206,20 @@ def require_new(folder: Path) -> None:
 
 
 def queued(follower: Follower, accepted: int) -> dict[str, Any]:
-    """What progress says of the messages on their way."""
+    """What progress says of the messages on their way; `delivery` has what the rows of `PhaseStats` have."""
     arrived = follower.arrived
-    return {"accepted": accepted, "arrived": arrived, "depth": max(accepted - arrived, 0)}
+    tempi = {"end to end": follower.tempo}
+    tempi |= {f"read {protocol}": tempo for protocol, tempo in follower.reading_tempo.items()}
+    return {
+        "accepted": accepted, "arrived": arrived, "depth": max(accepted - arrived, 0),
+        "delivery": {name: tempo.figures() for name, tempo in tempi.items()},
+        "trouble": follower.looker.trouble if follower.looker.away_s else "",
+    }  # fmt: skip
+
+
+def draining(follower: Follower, waited_s: float) -> dict[str, Any]:
+    """What progress says when the load is over, and the rest has been waited for so long."""
+    return {**queued(follower, follower.accepted), "draining_s": waited_s}
 
 
 def _result(

@@ -1,8 +1,10 @@
-"""A load run as it goes on, as one screen of text that fits the terminal it is shown on."""
+"""A load or queue run as it goes on, as one screen of text that fits the terminal it is shown on."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -13,6 +15,7 @@ from smtpbench.load.result import LoadResult, PhaseStats, ThresholdResult
 from smtpbench.load.thresholds import Threshold, measured
 from smtpbench.report.text import milliseconds, number, visible
 
+HISTORY_S = 500  # more than a terminal is wide
 BARS = "▁▂▃▄▅▆▇█"
 LABEL = 10  # columns of the words at the left
 FIGURE = 9  # columns of a figure of the table
@@ -20,39 +23,59 @@ INTENDED = "intended"
 BUSY = 0.8  # of a core: replies begin to wait for us
 
 _BY_INTEREST = (
-    "transaction", INTENDED, "body", "rcpt", "mail", "data", "connect", "auth", "starttls", "tls", "ehlo",
-    "banner", "session",
+    "transaction", "end to end", INTENDED, "read imap", "read pop3", "body", "rcpt", "mail", "data",
+    "connect", "auth", "starttls", "tls", "ehlo", "banner", "session",
 )  # fmt: skip
 """Which phases stay where not all fit, the first ones longest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Of each of the last seconds: messages accepted, and how many were on their way."""
+
+    rates: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
+    depths: deque[int] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
+
+
 def dashboard(
     figures: Mapping[str, Any],
-    rates: Collection[int],
+    past: Past,
     thresholds: Sequence[Threshold],
     width: int,
     height: int,
 ) -> RenderableType:
-    """The screen for `figures` (`Collector.progress`): at most `height` lines of `width` columns.
-
-    `rates` are the messages accepted in each of the last seconds.
+    """The screen for `figures` (`Collector.progress`, and what a queue run adds): at most `height` lines of
+    `width` columns.
     """
     result = LoadResult.model_validate(figures["so_far"])
     top = [
         _title(figures, width),
         _bar(figures, width),
-        _rate(figures, rates, width),
+        _rate(figures, past.rates, width),
         _line("sessions", _sessions(figures, result)),
         _line("messages", _messages(result)),
         _line("replies", _replies(figures)),
     ]
     if refusal := figures.get("refusal"):
         top.append(_line("refusal", Text(visible(refusal), "yellow")))
+    top += _queue(figures, past, width)
     known = () if figures["warming_up_s"] else thresholds
     bottom = [*_thresholds(known, result), _line("generator", _generator(figures))]
-    phases = _phases(result, height - len(top) - len(bottom) - 1)
-    lines = [*top, *phases, *bottom][:height]
-    return Group(*(_cut(line, width) for line in lines))
+    phases = _phases(result, _delivery(figures), height - len(top) - len(bottom) - 1)
+    return _fitted([*top, *phases, *bottom], width, height)
+
+
+def drain_screen(figures: Mapping[str, Any], past: Past, width: int, height: int) -> RenderableType:
+    """The screen while the rest is waited for when the load is over."""
+    clock = _clock(figures["draining_s"])
+    title = set_cell_size("the load is over, waiting for the rest", max(width - cell_len(clock) - 1, 1))
+    lines = [Text.assemble((title, "bold"), " ", clock), *_queue(figures, past, width)]
+    rows = [_row(name, stats) for name, stats in _delivery(figures).items()]
+    return _fitted([*lines, *([_header(), *rows] if rows else [])], width, height)
+
+
+def _fitted(lines: Sequence[Text], width: int, height: int) -> RenderableType:
+    return Group(*(_cut(line, width) for line in lines[:height]))
 
 
 def _cut(line: Text, width: int) -> Text:
@@ -154,11 +177,29 @@ def _threshold(found: ThresholdResult) -> Text:
     return Text.assemble((f"{mark} ", style), visible(found.expression), ("  " + measured(found), "dim"))
 
 
-def _phases(result: LoadResult, room: int) -> list[Text]:
+def _queue(figures: Mapping[str, Any], past: Past, width: int) -> list[Text]:
+    """How many messages have arrived and are on their way, in a run whose mail is followed."""
+    if "depth" not in figures:
+        return []
+    counts = f"{figures['accepted']:,} accepted, {figures['arrived']:,} delivered, "
+    line = _line("delivery", Text(counts))
+    line.append(f"{figures['depth']:,} queued", "bold").append("  ")
+    line.append(_spark(past.depths, max(width - line.cell_len, 0)), "cyan")
+    trouble = figures["trouble"]
+    return [line, *([_line("observer", Text(visible(trouble), "bold red"))] if trouble else [])]
+
+
+def _delivery(figures: Mapping[str, Any]) -> dict[str, PhaseStats]:
+    found: Mapping[str, Mapping[str, float]] = figures.get("delivery") or {}
+    return {name: PhaseStats.model_validate(stats) for name, stats in found.items() if stats}
+
+
+def _phases(result: LoadResult, delivery: Mapping[str, PhaseStats], room: int) -> list[Text]:
     """The percentiles of as many phases as there is room for, in the order of a session."""
     rows: dict[str, PhaseStats] = {name: stats for name, stats in result.phases.items() if stats.count}
     if "transaction" in result.from_intended_start:
         rows[INTENDED] = result.from_intended_start["transaction"]
+    rows |= delivery
     kept = sorted(rows, key=_interest)[: max(room - 1, 0)]
     if not kept:
         return []
@@ -179,5 +220,5 @@ def _row(name: str, stats: PhaseStats) -> Text:
     figures += [
         milliseconds(ms) for ms in (stats.p50_ms, stats.p90_ms, stats.p99_ms, stats.p999_ms, stats.max_ms)
     ]
-    style = "bold" if name in ("transaction", INTENDED) else ""
+    style = "bold" if name in ("transaction", INTENDED, "end to end") else ""
     return Text(f"{name:<{LABEL + 2}}" + "".join(f"{figure:>{FIGURE + 1}}" for figure in figures), style)

@@ -19,7 +19,8 @@ from smtpbench.campaign.overload import Plan, run_fault
 from smtpbench.campaign.power import LEFT_OUT, MESSAGES, trace_power
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._workload import WorkloadOptions
-from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, patience_of, queue_progress
+from smtpbench.cli.live import queue_progress
+from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, patience_of
 from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, SmtpbenchError, UsageError
 from smtpbench.lab import is_lab, open_running, open_target

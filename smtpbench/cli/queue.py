@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from smtpbench.campaign.queue import (
     RETRIES,
@@ -19,7 +16,6 @@ from smtpbench.campaign.queue import (
     WITHIN_S,
     Follow,
     Patience,
-    Progress,
     Slow,
     run_queue,
 )
@@ -28,6 +24,7 @@ from smtpbench.campaign.retry import WAIT_S, run_retries
 from smtpbench.cli._common import Outputs, TargetArg, interruptible
 from smtpbench.cli._sustainable import SustainableOptions, search_on, settings_of
 from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
+from smtpbench.cli.live import queue_progress
 from smtpbench.cli.load import write_and_show
 from smtpbench.conformance.result import Verdict
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
@@ -160,7 +157,7 @@ def queue(
     with (
         ledger_folder(outputs.out) as folder,
         open_target(target, options) as opened,
-        queue_progress(quiet=outputs.quiet) as show,
+        queue_progress(quiet=outputs.quiet, thresholds=thresholds) as show,
         interruptible(),
     ):
 
@@ -241,31 +238,3 @@ def queue_exit_code(result: QueueResult) -> int:
     if not all(one.met for one in result.thresholds):
         return EXIT_FINDINGS
     return EXIT_INCONCLUSIVE if useless(result) else EXIT_OK
-
-
-@contextmanager
-def queue_progress(*, quiet: bool) -> Iterator[Progress]:
-    """A line that changes on a terminal, a line a second elsewhere, on standard error."""
-    console = Console(stderr=True)
-    if quiet:
-        yield lambda _: None
-    elif console.is_terminal:
-        with Live(Text("starting"), console=console, transient=True, auto_refresh=False) as live:
-            yield lambda figures: live.update(Text(_line(figures)), refresh=True)
-    else:
-        yield lambda figures: console.print(_line(figures), markup=False, highlight=False, soft_wrap=True)
-
-
-def _line(figures: Mapping[str, Any]) -> str:
-    if "settled" in figures:
-        return f"{figures['t_s']:6.1f} s  {figures['settled']:>3} of {figures['messages']} messages settled"
-    counts = (
-        f"{figures['accepted']:>9,} accepted  {figures['arrived']:>9,} arrived  {figures['depth']:>7,} queued"
-    )
-    if "t_s" not in figures:
-        return f"  draining  {counts}"
-    return (
-        f"{figures['t_s']:6.1f} s  {counts}  {figures['accepted_last_s']:>7,}/s in  "
-        f"{figures['arrived_last_s']:>7,}/s out  {figures['failed']:>5,} failed  "
-        f"p99 {figures['p99_ms']:.2f} ms"
-    )

@@ -28,6 +28,7 @@ from smtpbench.delivery.ledger import Ledger
 from smtpbench.delivery.looking import Looker, Reader
 from smtpbench.delivery.notices import read_notices
 from smtpbench.delivery.sources import MailboxSource, Seen, Source
+from smtpbench.delivery.tempo import Tempo
 from smtpbench.errors import SmtpbenchError
 
 POLL_S = 0.1
@@ -58,6 +59,8 @@ class Follower:
         self.ledger = Ledger(folder)
         self.accepted = 0  # so far; for those who look on
         self.arrived = 0
+        self.tempo = Tempo()  # until the arrival
+        self.reading_tempo = {one.protocol: Tempo() for one in readers}
         self.looker = Looker(source)
         self.readers = [Reader(one) for one in readers]
         self.cpu_s = 0.0  # of the thread: the sink is in it
@@ -93,14 +96,14 @@ class Follower:
 
     def drain(
         self, *, settle_s: float, within_s: float, linger_s: float = 1.0,
-        progress: Callable[[], None] = lambda: None,
+        progress: Callable[[float], None] = lambda _: None,
     ) -> Drain:  # fmt: skip
         """Wait until every accepted message is settled, and then `linger_s` for duplicates.
 
         Readers get as long as they find something. If messages are missing, nothing more is expected once
         looks have found nothing for `settle_s`; the wait ends after `within_s` in any case, or when nobody
         can look any more, and then the missing ones may still be on their way. KeyboardInterrupt ends it too.
-        `progress` is called about once a second.
+        `progress` hears about once a second how long it has been.
         """
         begun = time.monotonic()
         self._count_silence_anew()
@@ -122,7 +125,7 @@ class Follower:
                     return Drain(True, waited)
                 if time.monotonic() - told >= PROGRESS_S:
                     told = time.monotonic()
-                    progress()
+                    progress(waited)
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
             return Drain(False, time.monotonic() - begun, interrupted=True)
@@ -185,7 +188,9 @@ class Follower:
     async def _look(self) -> None:
         """Arrivals first: the reply to a message may have come to us later than its copy."""
         seen = await self.looker.look()
-        self.ledger.import_journals()
+        accepted = self.ledger.import_journals()
+        for tempo in (self.tempo, *self.reading_tempo.values()):
+            tempo.begin(accepted)
         if seen:
             self._write_down(seen)
         self._take_over_from_readers()
@@ -200,6 +205,7 @@ class Follower:
             self.ledger.add_reads(_reads(self._source.protocol, found))
         self._ids.update(notice.identifier for notice in notices if notice.action == "failed")
         self._ids.update(arrival.identifier for arrival in arrivals if arrival.identifier)
+        self.tempo.end((arrival.identifier, arrival.at_ns) for arrival in arrivals if arrival.identifier)
         self.arrived = len(self._ids)
 
     def _take_over_from_readers(self) -> None:
@@ -208,6 +214,7 @@ class Follower:
                 found, _ = self._understood(seen)
                 reads = _reads(reader.protocol, found)
                 self.ledger.add_reads(reads)
+                self.reading_tempo[reader.protocol].end((one.identifier, one.at_ns) for one in reads)
                 self._read[reader.protocol].update(one.identifier for one in reads)
                 reader.read = len(self._read[reader.protocol])
 

@@ -78,10 +78,11 @@ class Ledger:
 
     # what goes in
 
-    def import_journals(self) -> None:
-        """Take over what the engines have noted since the last call. Raises UsageError for a damaged
-        journal.
+    def import_journals(self) -> list[tuple[bytes, int]]:
+        """Take over what the engines have noted since the last call: the identifiers of what was accepted,
+        with when the transaction began. Raises UsageError for a damaged journal.
         """
+        accepted: list[tuple[bytes, int]] = []
         for path in journals(self._folder):
             run = path.stem.encode()
             row = self._db.execute("select records from journals where run = ?", (run,)).fetchone()
@@ -89,9 +90,12 @@ class Ledger:
             terms, records = read_journal(path, done)
             if not row or len(records):
                 with self._db:
-                    self._take(run, terms, records.tolist(), done)
+                    accepted += self._take(run, terms, records.tolist(), done)
+        return accepted
 
-    def _take(self, run: bytes, terms: Terms, records: list[tuple[int, ...]], done: int) -> None:
+    def _take(
+        self, run: bytes, terms: Terms, records: list[tuple[int, ...]], done: int
+    ) -> list[tuple[bytes, int]]:
         execute, many = self._db.execute, self._db.executemany
         many(
             "insert or replace into contents values (?, ?, ?, ?)",
@@ -102,15 +106,18 @@ class Ledger:
             ((run, index, json.dumps(names)) for index, names in terms.envelopes.items()),
         )
         offset = terms.offset_ns
-        many(
-            "insert into entries values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (run, number, outcome, at + offset - took_us * 1000, at + offset,
-                 session, ordinal, envelope, content)
-                for number, at, took_us, session, ordinal, envelope, content, _, outcome, _ in records
-            ),
-        )  # fmt: skip
+        entries = [
+            (run, number, outcome, at + offset - took_us * 1000, at + offset,
+             session, ordinal, envelope, content)
+            for number, at, took_us, session, ordinal, envelope, content, _, outcome, _ in records
+        ]  # fmt: skip
+        many("insert into entries values (?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
         execute("insert or replace into journals values (?, ?)", (run, done + len(records)))
+        return [
+            (make_identifier(run, number), begun_ns)
+            for _, number, outcome, begun_ns, *_ in entries
+            if outcome == Outcome.ACCEPTED
+        ]
 
     def add(self, arrivals: Sequence[Arrival], notices: Sequence[Notice] = ()) -> None:
         """Write down what an observer saw."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+from collections import deque
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from smtpbench.cli._dashboard import BARS, dashboard
-from smtpbench.cli.live import plain_line, watching
+from smtpbench.cli._dashboard import BARS, Past, dashboard, drain_screen
+from smtpbench.cli.live import plain_line, queue_progress, watching
 from smtpbench.load.collect import Collector
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.result import PHASES
@@ -45,7 +47,7 @@ def figures(**others: Any) -> dict[str, Any]:
 def drawn(shown: dict[str, Any], width: int, height: int) -> list[str]:
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, height=height, force_terminal=False, color_system=None)
-    console.print(dashboard(shown, [1, 5, 10], THRESHOLDS, width, height))
+    console.print(dashboard(shown, Past(deque([1, 5, 10])), THRESHOLDS, width, height))
     return buffer.getvalue().splitlines()
 
 
@@ -76,6 +78,62 @@ def test_where_not_all_phases_fit_the_whole_goes_before_its_parts() -> None:
     assert "\ntransaction" in text
     assert "\nintended" in text
     assert "\nbanner" not in text
+
+
+FOLLOWED = {
+    "accepted": 2_345, "arrived": 1_234, "depth": 1_111, "trouble": "",
+    "delivery": {
+        "end to end": {"count": 1_234, "p50_ms": 81.5, "p99_ms": 444, "max_ms": 777},
+        "read imap": {"count": 1_200, "p50_ms": 122, "p99_ms": 555, "max_ms": 888},
+        "read pop3": {},
+    },
+}  # fmt: skip
+
+
+def waiting(shown: dict[str, Any], width: int, height: int) -> list[str]:
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, height=height, force_terminal=False, color_system=None)
+    console.print(drain_screen(shown, Past(depths=deque([9, 5, 1])), width, height))
+    return buffer.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("trouble", ["", HOSTILE * 3])
+def test_a_run_whose_mail_is_followed_fits_too(width: int, height: int, trouble: str) -> None:
+    followed = {**FOLLOWED, "trouble": trouble}
+    for lines in (
+        drawn(figures(**followed), width, height), waiting({**followed, "draining_s": 62.0}, width, height)
+    ):  # fmt: skip
+        assert 0 < len(lines) <= height
+        assert max(map(len, lines)) <= width
+        assert all(character.isprintable() for line in lines for character in line)
+
+
+def test_a_queue_is_seen_while_the_load_goes_on_and_while_the_rest_is_waited_for() -> None:
+    loading = "\n".join(drawn(figures(**FOLLOWED), 80, 30))
+    draining = "\n".join(waiting({**FOLLOWED, "draining_s": 62.0}, 80, 30))
+    for text in (loading, draining):
+        assert "delivery  2,345 accepted, 1,234 delivered, 1,111 queued" in text
+        assert re.search(r"end to end +1,234 +81\.5 ms .* 444 ms .* 777 ms", text)
+        assert re.search(r"read imap +1,200 +122 ms .* 555 ms", text)
+        assert "read pop3" not in text
+    assert re.search(r"waiting for the rest +01:02", draining)
+    assert BARS[-1] in draining
+    assert "delivery" not in "\n".join(drawn(figures(), 80, 30))
+
+
+def test_a_queue_is_a_line_a_second_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with queue_progress(quiet=False) as show:
+        show({**figures(), **FOLLOWED, "arrived_last_s": 45})
+        show({**FOLLOWED, "draining_s": 62.0})
+        show({"t_s": 3.0, "settled": 4, "messages": 20})
+    loading, draining, retries = capsys.readouterr().err.splitlines()
+    for line in (loading, draining):
+        assert re.search(r"2,345 accepted +1,234 arrived +1,111 queued", line)
+        assert "end to end p50 81.5 ms p99 444 ms  read imap p50 122 ms p99 555 ms" in line
+    assert "45/s out" in loading
+    assert draining.startswith("  draining")
+    assert "4 of 20 messages settled" in retries
 
 
 def test_half_of_the_messages_is_half_of_the_bar() -> None:
