@@ -32,6 +32,7 @@ class Box:
     dies_after: int | None = None  # commands that ask for messages, after which nobody is let in any more
     said: list[str] = field(default_factory=list)
     heard: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    pipelining: bool = True  # POP3's; without it there is no CAPA either
     sessions: int = 0
     octets: int = 0  # that answers to commands about messages had
     port: int = 0
@@ -176,15 +177,14 @@ async def pop3(box: Box, reader: asyncio.StreamReader, writer: asyncio.StreamWri
         match verb:
             case "PASS":
                 writer.write(b"+OK\r\n" if words[1] == PASSWORD else b"-ERR bad \x1b[31m password\r\n")
+            case "CAPA" if box.pipelining:
+                writer.write(b"+OK\r\nUIDL\r\nPIPELINING\r\n.\r\n")
+            case "CAPA":
+                writer.write(b"-ERR\r\n")
             case "STAT":
                 writer.write(b"+OK %d %d\r\n" % (len(there), sum(len(content) for _, content in there)))
-            case "UIDL" if len(words) > 1:
-                number = int(words[1])
-                writer.write(b"+OK %d u%d\r\n" % (number, there[number - 1][0]))
             case "UIDL":
-                lines = b"".join(b"%d u%d\r\n" % (number, uid) for number, (uid, _) in enumerate(there, 1))
-                box.octets += len(lines)
-                writer.write(b"+OK\r\n" + lines + b".\r\n")
+                writer.write(_unique_ids(box, [uid for uid, _ in there], words[1:]))
             case "RETR":
                 content = there[int(words[1]) - 1][1]
                 box.octets += len(content)
@@ -194,3 +194,12 @@ async def pop3(box: Box, reader: asyncio.StreamReader, writer: asyncio.StreamWri
         if verb == "QUIT":
             await writer.drain()
             return
+
+
+def _unique_ids(box: Box, uids: list[int], of: list[str]) -> bytes:
+    """The answer to UIDL, of one message or of all."""
+    if of:
+        return b"+OK %s u%d\r\n" % (of[0].encode(), uids[int(of[0]) - 1])
+    lines = b"".join(b"%d u%d\r\n" % (number, uid) for number, uid in enumerate(uids, 1))
+    box.octets += len(lines)
+    return b"+OK\r\n" + lines + b".\r\n"

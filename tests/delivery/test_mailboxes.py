@@ -336,6 +336,16 @@ async def test_a_full_mailbox_costs_no_more_than_an_empty_one(scheme):
         assert box.octets - octets < len(MESSAGE) + 1000
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_pop3_reads_many_messages_at_once_where_the_server_takes_that(pipelining):
+    box = Box(pipelining=pipelining)
+    async with serving(pop3, box), observer("pop3", box) as watch:
+        for number in range(120):
+            box.deliver(MESSAGE + b"%d\r\n" % number)
+        found = await watch.news()
+    assert [one.content for one in found] == [AS_READ + b"%d\n" % number for number in range(120)]
+
+
 async def test_pop3_finds_a_message_that_is_not_the_last_one(monkeypatch):
     monkeypatch.setattr("smtpbench.delivery.observers.pop3.ALL_EVERY", 2)
     box = Box(messages={10: b"old\r\n", 20: b"old\r\n"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import poplib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from smtpbench.delivery.observers.network import (
@@ -26,6 +26,7 @@ from smtpbench.wire.content import ContentReceiver
 
 LAST_POLL = 0.5  # seconds; each look is a login
 ALL_EVERY = 10
+TOGETHER = 50  # commands that are sent at once, at most
 MAX_LINE = 1 << 16  # octets read at once
 HUNG_UP = "-ERR EOF"  # what the library says where the connection has ended
 
@@ -52,16 +53,21 @@ class Pop3Observer(NetworkObserver):
         self._looks += 1
         with self._logged_in() as client:
             listed = self._listed(client)
-            for key, number in listed.items():
-                if key not in self._old and key not in self._seen:
-                    self._keep(key, client.message(number))
+            new = {
+                key: number for key, number in listed.items() if not {key} & (self._old | self._seen.keys())
+            }
+            for key, content in zip(new, client.messages(list(new.values())), strict=True):
+                self._keep(key, content)
             self._remember(listed)
 
     def _listed(self, client: _Client) -> dict[str, int]:
         """Unique id → number of all messages, or of those that are behind the last one of the last look."""
         count, last = client.count(), self._last
-        if last and self._looks % ALL_EVERY and client.unique_id(last[0], count) == last[1]:
-            return {client.unique_id(number, count): number for number in range(last[0] + 1, count + 1)}
+        if last and last[0] <= count and self._looks % ALL_EVERY:
+            numbers = range(last[0], count + 1)
+            found = dict(zip(client.unique_ids_of(numbers), numbers, strict=True))
+            if found.pop(last[1], 0) == last[0]:
+                return found
         return client.unique_ids()
 
     def _remember(self, listed: dict[str, int]) -> None:
@@ -100,6 +106,7 @@ class _Client(poplib.POP3):
     """
 
     def __init__(self, account: Account) -> None:
+        self._pipelining = False
         self._account = account
         self._connection = account.connect()
         self.sock = self._connection
@@ -126,23 +133,31 @@ class _Client(poplib.POP3):
         try:
             self.user(user)
             self.pass_(password)
+            self._pipelining = "PIPELINING" in self._capabilities()
         except poplib.error_proto as error:
             if str(error) == HUNG_UP:
                 raise EOFError("while logging in") from None
             where = self._account.where
             raise AuthFailed(f"{where}: the server refused to log {user} in: {server_words(error)}") from None
 
+    def _capabilities(self) -> dict[str, list[str]]:
+        try:
+            return self.capa()
+        except poplib.error_proto as error:
+            if str(error) == HUNG_UP:
+                raise
+            return {}  # CAPA is optional
+
     def count(self) -> int:
         """How many messages there are."""
         with self._listing("STAT"):
             return self.stat()[0]
 
-    def unique_id(self, number: int, count: int) -> str:
-        """That of one message; "" if there are not so many."""
-        if number > count:
-            return ""
+    def unique_ids_of(self, numbers: Sequence[int]) -> list[str]:
+        """Those of some messages."""
         with self._listing("UIDL"):
-            return self.uidl(number).split()[2].decode("latin-1")
+            asked = self._ask([f"UIDL {number}\r\n" for number in numbers])
+            return [self._status("while listing messages").split()[2].decode("latin-1") for _ in asked]
 
     def unique_ids(self) -> dict[str, int]:
         """The messages: unique id → number in this session. Raises Inconclusive for a server without UIDL."""
@@ -163,14 +178,33 @@ class _Client(poplib.POP3):
         except IndexError:
             raise ValueError(f"the answer to {command}") from None
 
-    def message(self, number: int) -> bytes:
-        """The octets of a message, dots unstuffed. Raises EOFError, poplib.error_proto."""
-        self.sock.sendall(f"RETR {number}\r\n".encode())
-        status = self.file.readline(MAX_LINE)
-        if not status:
-            raise EOFError("before a message")
-        if not status.startswith(b"+OK"):
-            raise poplib.error_proto(status)
+    def messages(self, numbers: Sequence[int]) -> Iterator[bytes]:
+        """The octets of some messages, dots unstuffed. Raises EOFError, poplib.error_proto."""
+        for begin in range(0, len(numbers), TOGETHER):
+            batch = numbers[begin : begin + TOGETHER]
+            yield from (self._message() for _ in self._ask([f"RETR {number}\r\n" for number in batch]))
+
+    def _ask(self, lines: Sequence[str]) -> Iterator[str]:
+        """Send `lines`, all at once if the server takes that (RFC 2449 §6.6). Each is given out when its
+        answer is to be read.
+        """
+        if self._pipelining:
+            self.sock.sendall("".join(lines).encode())
+        for line in lines:
+            if not self._pipelining:
+                self.sock.sendall(line.encode())
+            yield line
+
+    def _status(self, when: str) -> bytes:
+        line = self.file.readline(MAX_LINE)
+        if not line:
+            raise EOFError(when)
+        if not line.startswith(b"+OK"):
+            raise poplib.error_proto(line)
+        return line
+
+    def _message(self) -> bytes:
+        self._status("before a message")
         receiver, parts, length = ContentReceiver(), list[bytes](), 0
         while not receiver.complete:
             line = self.file.readline(MAX_LINE)
