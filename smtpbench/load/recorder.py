@@ -2,8 +2,8 @@
 
 HdrHistogram's Python `record_value` costs about 1 µs a value, which would be a tenth of our whole budget
 for a message. Its counts array is plain, though: with a unit of 1 µs and three digits, the index of
-a value needs its bit length and a shift. So the hot path appends an integer to an array, and a few
-times a second the arrays are turned into counts in bulk. `histogram` gives back a true HdrHistogram.
+a value needs its bit length and a shift. So the hot path appends an integer to an array, and when there
+are many, and once a second, they are turned into counts in bulk. `histogram` gives back a true HdrHistogram.
 """
 
 from __future__ import annotations
