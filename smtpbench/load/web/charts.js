@@ -63,6 +63,8 @@ function draw(svg, series, format, logarithmic = false) {
       one.values.forEach((value, index) => {
         if (value === null) { pen = "M"; return; }
         path += `${pen}${x(points[index].t_s).toFixed(1)} ${y.at(value).toFixed(1)}`;
+        const alone = pen === "M" && (one.values[index + 1] ?? null) === null;
+        if (alone) path += "m-3 0h6"; // a line has two ends: what happened in one second alone gets a dash
         pen = "L";
       });
       const line = element("path", { d: path, style: `--c: ${one.color}` }, "", NS);
