@@ -19,7 +19,7 @@ from smtpbench.campaign.fault_result import Answers, FaultResult, RatePoint
 from smtpbench.campaign.faults import COMMAND_S, Disturbance, Fault, NotPossible, disturbance
 from smtpbench.campaign.figures import describe
 from smtpbench.campaign.killing import Killing, Rhythm
-from smtpbench.campaign.queue import Follow, Patience, choose, draining, queued, require_new
+from smtpbench.campaign.queue import Follow, Patience, choose, draining, introduce, queued, require_new
 from smtpbench.campaign.result import QueueResult
 from smtpbench.delivery.accounts import Balance
 from smtpbench.delivery.depth import rates, times
@@ -173,6 +173,7 @@ def run_fault(
     show = progress or (lambda _: None)
     arrived = 0
     with Follower(source, folder) as follower:
+        introduce(follower.ledger, target, source)
 
         def shown(figures: Mapping[str, Any]) -> None:
             nonlocal arrived

@@ -161,7 +161,7 @@ def run_queue(
     before, loaded = 0, False
     readers = open_readers(target) if not isinstance(source, SinkSource) else []
     with Follower(source, folder, readers) as follower:
-        _introduce(follower.ledger, target, source)
+        introduce(follower.ledger, target, source)
 
         def shown(figures: Mapping[str, Any]) -> None:
             nonlocal before, loaded
@@ -190,7 +190,7 @@ def run_queue(
     return result
 
 
-def _introduce(ledger: Ledger, target: Target, source: Source) -> None:
+def introduce(ledger: Ledger, target: Target, source: Source) -> None:
     """What a report needs to know if we are killed."""
     ledger.set_fact("started", datetime.now(UTC).isoformat(timespec="seconds"))
     ledger.set_fact("target", {"name": target.name, "endpoint": target.main.address})

@@ -70,7 +70,7 @@ def basis(check: Check) -> str:
 def sentences(fault: FaultResult) -> list[str]:
     """What happened, a sentence each."""
     if fault.untested:
-        return [f"untested: {fault.untested}"]
+        return [f"untested: {fault.untested}", *([_ledger(fault)] if fault.ledger.accepted else [])]
     said = [
         f"Until then the load met: {answers(fault.before)}.",
         f"Struck for {fault.struck_s:.1f} s; from then to the end of the load: {answers(fault.since)}.",
@@ -97,15 +97,19 @@ def sentences(fault: FaultResult) -> list[str]:
             f"From the start of the transaction to the arrival it took {milliseconds(took.p50_ms)} (p50), "
             f"{milliseconds(took.p99_ms)} (p99), {milliseconds(took.max_ms)} at most."
         )
+    said.append(_ledger(fault))
+    return said
+
+
+def _ledger(fault: FaultResult) -> str:
     ledger = fault.ledger
-    said.append(
+    return (
         f"Ledger: {number(ledger.accepted)} accepted = {number(ledger.delivered)} delivered + "
         f"{number(ledger.bounced)} bounced + {number(ledger.lost)} lost + {number(ledger.pending)} pending; "
         f"{number(ledger.duplicated)} duplicated, {number(ledger.corrupted)} corrupted, "
         f"{number(ledger.unknown)} never answered (of these {number(ledger.unknown_delivered)} arrived), "
         f"{number(ledger.refused_delivered)} refused and arrived all the same."
     )
-    return said
 
 
 def caption(fault: FaultResult) -> str:

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 import smtpbench.conformance.result as conformance
 from smtpbench.campaign import fault_result as overload
 from smtpbench.campaign import result as queue_result
+from smtpbench.campaign.killed import recover_faults
 from smtpbench.campaign.queue import recover
+from smtpbench.delivery.ledger import FILE
 from smtpbench.errors import UsageError
 from smtpbench.load import capacity_result as capacity
 from smtpbench.load import result as load
@@ -45,7 +47,8 @@ def read_run(path: Path) -> Run:
         return _read_file(path)
     files = [file for name in _FILES if (file := path / name).is_file()]
     if not files and (path / LEDGER_FOLDER).is_dir():
-        return Run.of(recover(path / LEDGER_FOLDER))
+        ledger = path / LEDGER_FOLDER
+        return Run.of(recover(ledger) if (ledger / FILE).is_file() else recover_faults(ledger))
     if not files:
         raise UsageError(f"{path}: none of {', '.join(_FILES)} is in this folder")
     halves = [_read_file(file) for file in files]

@@ -22,6 +22,9 @@ from smtpbench.campaign.fault_result import (
 from smtpbench.campaign.result import DepthPoint, LedgerCounts
 from smtpbench.cli.crash import crash_exit_code
 from smtpbench.conformance.result import Verdict
+from smtpbench.delivery.journal import Content, Journal
+from smtpbench.delivery.ledger import Ledger
+from smtpbench.errors import UsageError
 from smtpbench.report import read_run, render_html, render_junit, render_markdown, write_outputs
 from smtpbench.report.fault_plots import spans
 from smtpbench.report.terminal import render_summary_text
@@ -154,3 +157,24 @@ def test_a_plot_of_another_fault_has_one_band_and_its_end() -> None:
 
 def test_without_times_there_is_no_plot() -> None:
     assert "<svg" not in render_html(result())
+
+
+def test_a_campaign_that_was_killed_itself(tmp_path: Path) -> None:
+    """No result was written: the ledgers of its faults are all there is."""
+    folder = tmp_path / "ledger" / "kill"
+    journal = Journal(folder, b"0123abcd")
+    journal.define_content(0, Content(b"d", b""))
+    for number in range(5):
+        journal.note(1, number, 0, 0, 1, number, journal.envelope(("a@b.example",)), 0)
+    Ledger(folder).close()
+    journal.close()
+    found = read_run(tmp_path).overload
+    assert found is not None
+    assert (found.ledger.accepted, found.ledger.pending) == (5, 5)
+    assert found.verdicts.process_crash.verdict.value == "untested"
+    text = " ".join(render_summary_text(found).split())
+    assert "untested: the run was killed before its end" in text
+    assert "Ledger: 5 accepted = 0 delivered + 0 bounced + 0 lost + 5 pending" in text
+    (folder / "ledger.sqlite").unlink()
+    with pytest.raises(UsageError, match="no ledger is in this folder"):
+        read_run(tmp_path)
