@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smtpbench.campaign.fault_result import FaultResult, OverloadResult
+from smtpbench.campaign.fault_result import FaultResult, Judged, OverloadResult, Promises
 from smtpbench.campaign.queue import KILLED, recover
 from smtpbench.delivery.ledger import FILE
 from smtpbench.errors import UsageError
@@ -15,7 +15,7 @@ def recover_faults(folder: Path) -> OverloadResult:
     ledgers = sorted(folder.glob(f"*/{FILE}"), key=lambda path: path.stat().st_ctime_ns)
     if not ledgers:
         raise UsageError(f"{folder}: no ledger is in this folder")
-    result = OverloadResult()
+    result = OverloadResult(verdicts=Promises(process_crash=Judged(reason=KILLED)))
     for path in ledgers:
         known = recover(path.parent)
         result.smtpbench, result.target = known.smtpbench, known.target

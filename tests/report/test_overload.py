@@ -172,6 +172,7 @@ def test_a_campaign_that_was_killed_itself(tmp_path: Path) -> None:
     assert found is not None
     assert (found.ledger.accepted, found.ledger.pending) == (5, 5)
     assert found.verdicts.process_crash.verdict.value == "untested"
+    assert found.verdicts.process_crash.reason.startswith("the run was killed")
     text = " ".join(render_summary_text(found).split())
     assert "untested: the run was killed before its end" in text
     assert "Ledger: 5 accepted = 0 delivered + 0 bounced + 0 lost + 5 pending" in text
