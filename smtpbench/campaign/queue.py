@@ -184,8 +184,10 @@ def run_queue(
             progress=lambda waited_s: show(draining(follower, waited_s)),
         )  # fmt: skip
     follower.check()
-    unsure = patience.unsure(target) if source.puts_off else ""
+    not_stated = patience.unsure(target)
+    unsure = not_stated if source.puts_off else ""
     result = _result(load, follower, source, drain, settle_s, busy, slow, script, unsure)
+    result.schedule_stated = not not_stated
     follower.ledger.close()
     return result
 

@@ -128,6 +128,7 @@ def test_what_was_put_off_for_nobody_knows_how_long_is_pending_and_not_lost(
     assert result.closed
     assert (result.ledger.lost, result.ledger.pending) == ((0, 1) if refuses else (1, 0))
     assert ("relay.retry_s" in result.unsure) is refuses
+    assert ("may hold mail for longer" in " ".join(sentences(result))) is not refuses
     assert queue_exit_code(result) == (EXIT_INCONCLUSIVE if refuses else EXIT_FINDINGS)
 
 

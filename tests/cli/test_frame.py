@@ -79,19 +79,22 @@ def test_groups_are_spread_into_options_with_their_defaults(probe: Run, seen: li
     assert probe().exit_code == 1
     [(target, options, outputs, level)] = seen
     assert (target, level) == ("embedded", "MUST")
-    assert (options, outputs) == (TargetOptions(authorized=options.authorized), Outputs())
-    assert list(options.authorized) == []
+    assert (options, outputs) == (TargetOptions(authorized=options.authorized, read=options.read), Outputs())
+    assert (list(options.authorized), list(options.read)) == ([], [])
 
 
 def test_options_reach_their_groups(probe: Run, seen: list[tuple[Any, ...]]) -> None:
     probe(
         "smtp://[::1]", "--recipient", "a@example.com", "--ca", "ca.pem", "--authorized", "a",
         "--authorized", "b", "--json", "x.json", "--quiet", "--level", "MAY",
+        "--read", "imap://a@[::1]/",
     )  # fmt: skip
     assert seen == [
         (
             "smtp://[::1]",
-            TargetOptions(recipient="a@example.com", ca=Path("ca.pem"), authorized=["a", "b"]),
+            TargetOptions(
+                recipient="a@example.com", ca=Path("ca.pem"), authorized=["a", "b"], read=["imap://a@[::1]/"]
+            ),
             Outputs(json=Path("x.json"), quiet=True),
             "MAY",
         )
