@@ -254,10 +254,7 @@ class MboxSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._looked_ns = (
-            0,
-            0,
-        )  # the last look and the one before: the second may be what gives a message out
+        self._looked_ns = (0, 0)  # the last look and the one before, which may be what gives a message out
         self._done: dict[Path, int] = {}  # octets given out
         self._size: dict[Path, int] = {}  # at the last look
         self.where = f"mbox:{path}"

@@ -190,11 +190,8 @@ class Arrival(_Step):
         self._rec.ehlo(took)
         if self._to != "HELO" and reply.code // 100 == 5 and not door.lmtp:
             self._flow.say(f"HELO {door.client_name}\r\n".encode())
-            self._to, self._since, self.limit_ns = (
-                "HELO",
-                now,
-                now + door.reply_ns,
-            )  # RFC 5321 §3.2: to a server that does not know EHLO
+            # RFC 5321 §3.2: to a server that does not know EHLO
+            self._to, self._since, self.limit_ns = "HELO", now, now + door.reply_ns
         elif 200 <= reply.code < 300 or self._good(reply):
             self._flow.hello = reply if self._to == door.verb else None
             self._end()

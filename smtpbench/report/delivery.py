@@ -59,11 +59,12 @@ def conclude_delivery(result: QueueResult) -> Conclusion:
     if ledger.pending:
         why = "the run was ended early" if result.interrupted else result.unsure or "they may still arrive"
         return Conclusion("warn", f"Inconclusive: {number(ledger.pending)} of {count} are pending: {why}")
+    once = "once and whole"
+    if ledger.duplicated:
+        once = f"whole, {number(ledger.duplicated)} of them more than once, by our hop's own doing"
     if ledger.bounced:
-        return Conclusion(
-            "warn", f"{count}: {number(ledger.bounced)} bounced, the rest delivered once and whole"
-        )
-    return Conclusion("good", f"{count}, each delivered once and whole")
+        return Conclusion("warn", f"{count}: {number(ledger.bounced)} bounced, the rest delivered {once}")
+    return Conclusion("good", f"{count}, each delivered {once}")
 
 
 def sentences(result: QueueResult) -> list[str]:

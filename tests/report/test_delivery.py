@@ -54,6 +54,8 @@ def result(**fields):
         ({"ledger": LedgerCounts(accepted=9, delivered=8, pending=1), "interrupted": True}, "warn",
          "the run was ended early"),
         ({"ledger": LedgerCounts(accepted=9, delivered=8, bounced=1)}, "warn", "1 bounced"),
+        ({"ledger": LedgerCounts(accepted=9, delivered=9, duplicated=2), "excused": ["duplicated"]}, "good",
+         "9 accepted, each delivered whole, 2 of them more than once, by our hop's own doing"),
         ({"ledger": LedgerCounts()}, "warn", "no message was accepted"),
     ],
 )  # fmt: skip
