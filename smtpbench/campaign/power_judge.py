@@ -27,8 +27,8 @@ _SHOWN = 300  # characters of a path
 
 
 def judge_power(fates: Sequence[Fate], synchronous: Callable[[str], bool] = lambda _: False) -> PowerLoss:
-    """The verdict on all messages: that on the worst. `synchronous`: all writes to a path are, by how its
-    file system is mounted or by an attribute of its directory.
+    """The verdict on all messages: that on the worst. `synchronous`: all writes to a path are, or may be, by
+    the settings of its file system or an attribute of its directory.
     """
     found = [_message(fate, synchronous) for fate in fates]
     for verdict in _WORST:
@@ -86,7 +86,7 @@ def _observe(fate: Fate, synchronous: Callable[[str], bool]) -> Observation:
 
 def _not_synced(fate: Fate, name: str, synchronous: Callable[[str], bool]) -> Observation:
     if all(synchronous(path) for path in fate.paths):
-        return Observation(EXPECTED, f"{name}: its file system writes all at once", Outcome.CHOICE)
+        return Observation(EXPECTED, f"{name}: its file system writes all at once, or may", Outcome.CHOICE)
     words = f"{name} written before the 250, and not synced before it"
     return _unless_blind(fate, words)
 
@@ -99,7 +99,7 @@ def _without_a_file(fate: Fate) -> Observation:
 
 def _unless_blind(fate: Fate, words: str) -> Observation:
     if fate.blind:
-        return _untested(f"{words}, but what the trace cannot show was used: {fate.blind[0][:_SHOWN]}")
+        return _untested(f"{words}, but the trace may not show all: {fate.blind[0][:_SHOWN]}")
     return Observation(EXPECTED, words, Outcome.VIOLATES)
 
 

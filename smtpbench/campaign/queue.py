@@ -74,8 +74,8 @@ class Patience:
     """How long the target is given when the load is over, in seconds.
 
     What is missing is lost when nothing has arrived for `settle_s` (None: `SETTLE_S`, or `RETRIES` times what
-    the target takes to try again; where that is not stated, and something may have put mail off, it is
-    pending). What is missing after `within_s` while messages still come is pending.
+    the target takes to try again; where that is not stated it is pending). What is missing after `within_s`
+    while messages still come is pending.
     """
 
     settle_s: float | None = None
@@ -93,7 +93,9 @@ class Patience:
         return max(SETTLE_S, RETRIES * (target.retry_s or 0.0))
 
     def unsure(self, target: Target) -> str:
-        """Why silence proves no loss: mail that was put off may wait longer than we do. "" if it does."""
+        """Why silence proves no loss: mail may wait longer than we do, also where nobody has refused it (what
+        comes late in a session is left to the next queue run by some servers). "" if it does prove it.
+        """
         return "" if self.settle_s is not None or target.retry_s is not None else NOT_STATED
 
 
@@ -184,10 +186,7 @@ def run_queue(
             progress=lambda waited_s: show(draining(follower, waited_s)),
         )  # fmt: skip
     follower.check()
-    not_stated = patience.unsure(target)
-    unsure = not_stated if source.puts_off else ""
-    result = _result(load, follower, source, drain, settle_s, busy, slow, script, unsure)
-    result.schedule_stated = not not_stated
+    result = _result(load, follower, source, drain, settle_s, busy, slow, script, patience.unsure(target))
     follower.ledger.close()
     return result
 

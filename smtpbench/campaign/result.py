@@ -206,7 +206,6 @@ class QueueResult(LoadResult):
     settle_s: float = 0.0  # how long nothing arrived before what was missing was called lost
     closed: bool = False  # the target has had its time
     unsure: str = ""  # why what is missing cannot be called lost; then it is pending
-    schedule_stated: bool = True  # how long the target may hold mail: by its file, or by who said --settle
     sustainable_per_s: float | None = None
     sustainable_reason: str = ""  # why that is null, or how far it can be trusted
     sustainable: Estimate | None = None  # as far as this one run can tell; null if it was searched for

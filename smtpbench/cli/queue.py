@@ -71,7 +71,7 @@ SettleOpt = Annotated[
     str | None,
     _delivery(
         "What is missing is lost once nothing has arrived for so long "
-        f"({SETTLE_S:g}s, or {RETRIES} times the target's retry_s).", "TIME",
+        f"({SETTLE_S:g}s, or {RETRIES} times the target's retry_s; pending if that is not stated).", "TIME",
     ),
 ]  # fmt: skip
 DrainOpt = Annotated[

@@ -55,14 +55,12 @@ class Source(Protocol):
     """A place where messages arrive.
 
     `protocol` is by which recipients read there, "" where nobody does; looks are `poll_s` apart or more.
-    `puts_off`: what takes the mail from the target may have refused it for a while, so that it still waits.
     """
 
     where: str
     protocol: str
     poll_s: float
     exact: bool  # whether `at_ns` is the time of arrival, and not that of a look
-    puts_off: bool
 
     async def start(self) -> None:
         """Begin: what is there already does not count. Raises SmtpbenchError."""
@@ -131,7 +129,6 @@ class SinkSource:
             else ScriptedSink(script, config, consumer=self._take)
         )
         self.where = f"sink:{host}:{port}"
-        self.puts_off = script is not None
         self.began_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -178,7 +175,7 @@ class SinkSource:
 class MaildirSource:
     """Every Maildir at or below a path. A message is known by its name, which it keeps when it is moved."""
 
-    exact, protocol, poll_s, puts_off = True, "", POLL_S, False
+    exact, protocol, poll_s = True, "", POLL_S
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -250,7 +247,7 @@ class MboxSource:
     The last message of a file that grows may not be whole, so it waits for the next one, or for the end.
     """
 
-    exact, protocol, poll_s, puts_off = False, "", POLL_S, False
+    exact, protocol, poll_s = False, "", POLL_S
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -300,9 +297,9 @@ class MboxSource:
 
 
 class MailboxSource:
-    """A mailbox on an IMAP or POP3 server, which the target hands its mail to, as a rule."""
+    """A mailbox on an IMAP or POP3 server."""
 
-    exact, puts_off = False, True
+    exact = False
 
     def __init__(self, observer: NetworkObserver, mailbox: Mailbox) -> None:
         self._observer = observer

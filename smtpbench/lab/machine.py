@@ -40,6 +40,10 @@ class Machine(Protocol):
     def pids(self) -> list[int]:
         """Those that run now, as far as they can be seen from here."""
 
+    @property
+    def guessed(self) -> str:
+        """Why `pids` may not be all of them; "" if they are."""
+
     def log_tail(self) -> str:
         """The end of what they logged, in one line."""
 
@@ -178,6 +182,11 @@ class CommandMachine:
         """
         command = self._crash.pids
         return listening_on(self._target.main.port) if command is None else _printed(command)
+
+    @property
+    def guessed(self) -> str:
+        """Other processes may have a part in it, unless the target's file names them all."""
+        return "" if self._crash.pids else "which processes are the target's is a guess (state crash.pids)"
 
     def log_tail(self) -> str:
         """What the commands said last."""

@@ -64,6 +64,8 @@ class RootedServer(ABC):
 class RootedMachine:
     """The processes in a private root, all but the first, which holds the root and its queue together."""
 
+    guessed = ""  # see `Machine`
+
     def __init__(self, child: Child, log: Path) -> None:
         self._child, self._log = child, log
 

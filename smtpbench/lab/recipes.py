@@ -41,6 +41,8 @@ class Recipe:
 class PythonMachine:
     """A server in one Python process, which is started again on the ports it had."""
 
+    guessed = ""  # see `Machine`
+
     def __init__(self, argv: Sequence[str], log: Path) -> None:
         self._argv, self._log = argv, log
         self.child = Child(argv, log=log, within=START_WAIT)

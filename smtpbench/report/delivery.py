@@ -81,11 +81,6 @@ def sentences(result: QueueResult) -> list[str]:
         said.append(f"The queue was empty {seconds(result.drain_s)} after the last message was accepted.")
     elif result.ledger.lost:
         said.append(f"What is lost had not arrived when nothing had come for {seconds(result.settle_s)}.")
-        if not result.schedule_stated:
-            said.append(
-                "Nothing that we know of had put it off. Where a target may hold mail for longer, "
-                "queue.retry_s in its file or --settle says how long."
-            )
     if result.hop:
         done = ", ".join(f"{number(count)} × {what}" for what, count in sorted(result.hop.items()))
         said.append(f"Our hop did as its script says: {done}.")

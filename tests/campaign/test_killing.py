@@ -17,6 +17,7 @@ from smtpbench.campaign.result import LedgerCounts
 from smtpbench.conformance.result import Verdict
 from smtpbench.lab.recipes import reference
 from smtpbench.target import Crash, Endpoint, Role, Target
+from tests.campaign.doubles import NoProcesses
 
 RHYTHM = Rhythm(cycles=2, every_s=1.0, seed=3)
 PLAN = Plan(before_s=0.5, after_s=1.5, patience_s=30.0)
@@ -71,7 +72,7 @@ def test_what_a_kill_finds(tmp_path: Path, faults: tuple[str, ...], verdict: Ver
     assert one.first_accepted_s is not None
 
 
-class Dead:
+class Dead(NoProcesses):
     """A machine whose server stays away."""
 
     def __init__(self) -> None:
@@ -79,12 +80,6 @@ class Dead:
 
     def kill(self) -> None:
         self.kills += 1
-
-    def start(self) -> None:
-        pass
-
-    def pids(self) -> list[int]:
-        return []
 
     def log_tail(self) -> str:
         return "fatal: no queue"

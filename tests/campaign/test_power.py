@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from smtpbench.campaign import power
 from smtpbench.campaign.fault_result import PowerLoss
 from smtpbench.campaign.power import trace_power
 from smtpbench.conformance.result import Verdict
 from smtpbench.lab import strace
-from smtpbench.lab.machine import Running
+from smtpbench.lab.machine import CommandMachine, Running
 from smtpbench.lab.recipes import recipe, reference
-from smtpbench.target import Endpoint, Relay, Role, Target
+from smtpbench.target import Crash, Endpoint, Relay, Role, Target
+from tests.campaign.doubles import NoProcesses
 
 TARGET = Target(
     endpoints={Role.MX: Endpoint(port=1)}, relay=Relay(listen="127.0.0.1:9", domain="relay.example")
 )
-
-
-class Unknown:
-    """A target whose processes nobody knows."""
-
-    def kill(self) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-    def pids(self) -> list[int]:
-        return []
-
-    def log_tail(self) -> str:
-        return ""
 
 
 def test_without_strace_it_is_untested_and_says_how_to_get_it(
@@ -40,16 +27,38 @@ def test_without_strace_it_is_untested_and_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = trace_power(TARGET, Unknown(), {})
+    found = trace_power(TARGET, NoProcesses(), {})
     assert found.verdict is Verdict.UNTESTED
     assert "apt install strace" in found.reason
 
 
 def test_without_processes_it_is_untested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smtpbench.campaign.power.find_strace", lambda **_: strace.Strace("false"))
-    found = trace_power(TARGET, Unknown(), {})
+    found = trace_power(TARGET, NoProcesses(), {})
     assert found.verdict is Verdict.UNTESTED
     assert found.reason == "0 processes of the target are known on this machine"
+
+
+def test_a_file_system_whose_settings_do_not_show_may_write_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "_type", lambda _: "ext2/ext3")
+    assert not power._may_be_synchronous(f"{tmp_path}/queued", [])
+    monkeypatch.setattr(power, "_type", lambda _: "zfs")
+    assert power._may_be_synchronous(f"{tmp_path}/queued", [])
+    assert power._may_be_synchronous("/not/there/queued", [])
+
+
+def test_the_file_system_here_has_a_name() -> None:
+    assert power._type("/proc") == "proc"
+    assert power._type("/not/there") == ""
+
+
+def test_processes_that_no_file_names_are_a_guess() -> None:
+    crash = Crash(kill="true", start="true")
+    for given, guessed in ((crash, True), (crash.model_copy(update={"pids": "echo 1"}), False)):
+        with closing(CommandMachine(TARGET, given)) as machine:
+            assert bool(machine.guessed) is guessed
 
 
 def traced(running: Running) -> PowerLoss:
@@ -76,6 +85,15 @@ def test_the_reference_server(faults: tuple[str, ...], verdict: Verdict, words: 
     assert words in found.reason
     assert [one.verdict for one in found.evidence] == [verdict] * 2
     assert all(one.calls[0].pid for one in found.evidence)
+
+
+@pytest.mark.lab
+def test_nobody_is_accused_whose_processes_are_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    with reference("queue-does-not-sync") as running:
+        monkeypatch.setattr(type(running.machine), "guessed", "others may be the target's too")
+        found = traced(running)
+    assert found.verdict is Verdict.UNTESTED, found.reason
+    assert "not synced before it, but the trace may not show all: others" in found.reason
 
 
 @pytest.mark.lab

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from smtpbench.errors import EXIT_INCONCLUSIVE, EXIT_OK, AuthFailed, SessionErro
 from smtpbench.report.delivery import conclude_delivery, latencies, sentences
 from smtpbench.server import Copy, MaildirStore, Server, ServerConfig
 from smtpbench.target import Endpoint, Fixtures, Observe, Queue, Role, Target
+from tests.campaign.doubles import in_a_thread
 from tests.delivery.mailbox_servers import PASSWORD, USER, Box, imap, pop3, serving
 
 WAIT = 30.0
@@ -47,23 +46,19 @@ class _Both(MaildirStore):
 @contextmanager
 def reading(folder: Path, box: Box, *, observe: str = "") -> Iterator[Target]:
     """A target that delivers into `box`; `observe` is the protocol of the observer, "" for its Maildir."""
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
     server = Server(ServerConfig(), store=_Both(folder / "mail", box))
     ports: dict[str, int] = {}
 
-    async def serve() -> None:
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(server)
             for speak in (imap, pop3):
                 await stack.enter_async_context(serving(speak, box))
                 ports[speak.__name__] = box.port
-            ready.set()
-            await stop.wait()
+            yield
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(WAIT)
+    with in_a_thread(serve):
         password = folder / "password"
         password.write_text(PASSWORD, encoding="utf-8")
         places = {
@@ -75,10 +70,6 @@ def reading(folder: Path, box: Box, *, observe: str = "") -> Iterator[Target]:
             fixtures=Fixtures(recipient="alice@example.com"), read=tuple(places.values()),
             observe=places[observe] if observe else Observe(url=f"maildir:{folder / 'mail'}"),
         )  # fmt: skip
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(WAIT)
-        loop.close()
 
 
 def run(target: Target, folder: Path, **more: Any) -> QueueResult:

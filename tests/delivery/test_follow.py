@@ -214,7 +214,7 @@ def test_a_source_that_fails_later_is_an_error_too(tmp_path, sending, monkeypatc
 class Slow:
     """A source whose looks take their time; the message comes with the last of a few."""
 
-    where, exact, protocol, poll_s, puts_off = "slow", True, "", 0.1, False
+    where, exact, protocol, poll_s = "slow", True, "", 0.1
 
     def __init__(self, looks, took):
         self.looks, self.took, self.content = looks, took, b""

@@ -215,14 +215,19 @@ async def test_latency_from_the_intended_start_counts_the_wait_for_a_session(run
     assert planned.max_ms >= actual.max_ms
 
 
-async def test_arrivals_that_found_no_session_in_time_are_missed(running: Running) -> None:
-    holder: list[Engine] = []
+def stopping_in_silence(holder: list[Engine]) -> Script:
+    """A server that stops the engine that is put into `holder`, and never answers the first message."""
 
-    def stop_in_silence(_: int) -> bytes:
+    def stop(_: int) -> bytes:
         holder[0].stop()
         return SILENCE
 
-    script = Script(after_content=stop_in_silence)
+    return Script(after_content=stop)
+
+
+async def test_arrivals_that_found_no_session_in_time_are_missed(running: Running) -> None:
+    holder: list[Engine] = []
+    script = stopping_in_silence(holder)
     async with running(script, timeouts=Timeouts(connect=1, reply=0.5)) as (_, target):
         engine = make_engine(target, Workload(rate=1.0, max_sessions=1, pipelining=False))
         holder.append(engine)
@@ -237,12 +242,7 @@ async def test_arrivals_that_found_no_session_in_time_are_missed(running: Runnin
 
 async def test_who_is_stopped_in_the_middle_of_a_plan_does_not_say_that_it_is_done(running: Running) -> None:
     holder: list[Engine] = []
-
-    def stop_in_silence(_: int) -> bytes:
-        holder[0].stop()
-        return SILENCE
-
-    script = Script(after_content=stop_in_silence)
+    script = stopping_in_silence(holder)
     async with running(script, timeouts=Timeouts(connect=1, reply=0.3)) as (_, target):
         engine = make_engine(target, Workload(rate=1.0, max_sessions=1, pipelining=False))
         holder.append(engine)

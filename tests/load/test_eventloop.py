@@ -245,7 +245,7 @@ def test_timers_are_served_while_a_socket_never_rests(listener: socket.socket) -
         client, transport, peer = await connected(listener)
         client.on_data = transport.write
         peer.setblocking(True)
-        echo = threading.Thread(target=_echo, args=(peer,))
+        echo = threading.Thread(target=answer_all, args=(peer,))
         echo.start()
         transport.write(b"ping")
         await asyncio.sleep(0.01)
@@ -257,7 +257,7 @@ def test_timers_are_served_while_a_socket_never_rests(listener: socket.socket) -
     run(main())
 
 
-def _echo(peer: socket.socket) -> None:
+def answer_all(peer: socket.socket) -> None:
     with peer:
         try:
             while data := peer.recv(100):

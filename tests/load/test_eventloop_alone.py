@@ -14,7 +14,16 @@ import pytest
 
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.transport import LONE_S
-from tests.load.test_eventloop import LIMIT_S, Client, connected, in_thread, listener, read_all, run
+from tests.load.test_eventloop import (
+    LIMIT_S,
+    Client,
+    answer_all,
+    connected,
+    in_thread,
+    listener,
+    read_all,
+    run,
+)
 
 __all__ = ["listener"]
 
@@ -46,16 +55,7 @@ def counted() -> Counted:
 
 def echo(peer: socket.socket) -> threading.Thread:
     """Whoever answers all that comes, in a thread of its own, until the end."""
-
-    def answer() -> None:
-        with peer:
-            try:
-                while data := peer.recv(100):
-                    peer.sendall(data)
-            except ConnectionError:
-                pass
-
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=answer_all, args=(peer,))
     thread.start()
     return thread
 
