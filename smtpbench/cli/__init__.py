@@ -6,6 +6,7 @@ command is registered by name with its one-line help, and its module is imported
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -87,4 +88,6 @@ for _name, _help in COMMANDS.items():
 
 def main() -> None:
     """The ``smtpbench`` command."""
+    # numpy's algebra would start a thread for each core, here and in every child; ours is of three unknowns
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app()

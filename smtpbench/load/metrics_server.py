@@ -23,7 +23,8 @@ class MetricsServer:
         try:
             self._server.start()
         except OSError as error:
-            raise UsageError(f"--metrics {host}:{port}: {os_words(error)}") from None
+            words = os_words(error).removesuffix(f": {(host, port)!r}")  # which gevent adds
+            raise UsageError(f"--metrics {host}:{port}: {words}") from None
 
     @property
     def url(self) -> str:

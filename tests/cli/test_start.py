@@ -24,3 +24,20 @@ def test_a_command_imports_nothing_heavy_that_it_may_not_need(module: str, neede
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert HEAVY & set(done.stdout.split()) == needed
+
+
+def test_numbers_start_no_threads():
+    code = """
+import os, sys
+from smtpbench.cli import main
+sys.argv = ["smtpbench", "--version"]
+try:
+    main()
+except SystemExit:
+    import numpy
+    print(len(os.listdir("/proc/self/task")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split()[-1] == "1"

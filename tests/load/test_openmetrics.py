@@ -84,6 +84,15 @@ async def test_a_run_can_be_scraped(running: Running) -> None:
     assert falling == []
 
 
+async def test_a_host_that_nobody_knows_is_one_line(running: Running) -> None:
+    async with running() as (server, target):
+        with pytest.raises(UsageError, match=r"^--metrics nowhere\.invalid:9100: [A-Z][a-z ]+$"):
+            await asyncio.to_thread(
+                run_load, target, Workload(users=1, messages=1), metrics=("nowhere.invalid", 9100)
+            )
+        assert not server.contents
+
+
 async def test_an_address_that_is_taken_is_one_line(running: Running) -> None:
     async with running() as (server, target):
         with pytest.raises(UsageError, match=r"^--metrics 127\.0\.0\.1:\d+: Address already in use$"):
