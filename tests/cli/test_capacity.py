@@ -100,7 +100,9 @@ async def test_a_short_search_of_a_real_server(tmp_path: Path) -> None:
             out, err = await command.communicate()
     assert command.returncode == 0, err.decode()
     assert b"Holds 20 messages/s: no higher rate was to be tried than 20/s" in b" ".join(out.split())
-    assert err.count(b"  held  ") == 5
+    void = err.count(b"the hypervisor gave")  # this machine's time to others: such a trial is not judged
+    assert err.count(b"  held  ") + void >= 5
+    assert b"  failed  " not in err
     result = CapacityResult.model_validate_json((tmp_path / "capacity.json").read_bytes())
     assert result.end is End.MAXIMUM
     assert (result.capacity.held, result.capacity.tried) == (4, 4)
