@@ -12,12 +12,11 @@ if the tools of Postfix are not found.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from postfix_tools import Postfix, resident_mb, target_of
+from postfix_tools import found, resident_mb, target_of
 from rich.console import Console
 
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK
@@ -60,14 +59,12 @@ def main() -> int:
     parser.add_argument("--postfix-root", type=Path, help="where a Postfix package was unpacked")
     options = parser.parse_args()
     console = Console()
-    try:
-        postfix = Postfix(options.postfix_root)
-    except (OSError, subprocess.SubprocessError) as error:
-        console.print(f"smtp-sink not found, and not to be downloaded: {error}", markup=False)
+    postfix = found(options.postfix_root, console)
+    if postfix is None:
         return EXIT_INCONCLUSIVE
     with postfix.running_sink() as port:
-        found = looks(port, options, console)
-    growth = found[-1] - found[0]
+        marks = looks(port, options, console)
+    growth = marks[-1] - marks[0]
     holds = growth <= options.growth
     console.print(f"growth: {growth:.1f} MB ≤ {options.growth:g}: {'holds' if holds else 'MISSED'}")
     return EXIT_OK if holds else EXIT_FINDINGS

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from postfix_tools import Cost, Postfix, cost_of, target_of
+from postfix_tools import Cost, Postfix, cost_of, found, target_of
 from rich.console import Console
 from rich.table import Table
 
@@ -188,10 +188,8 @@ def main() -> int:
         parser.error(f"--pairs {options.pairs}: a median of fewer than 5 says little")
     sessions = [10] if options.short else [int(number) for number in options.sessions.split(",")]
     console = Console(width=120)
-    try:
-        postfix = Postfix(options.postfix_root)
-    except (OSError, subprocess.SubprocessError) as error:
-        console.print(f"smtp-source and smtp-sink not found, and not to be downloaded: {error}", markup=False)
+    postfix = found(options.postfix_root, console)
+    if postfix is None:
         return EXIT_INCONCLUSIVE
     comparison = Comparison(postfix, 30_000 if options.short else options.messages, options.pairs)
     manners = [manner for manner in MANNERS if manner.name in (options.manner or [manner.name])]

@@ -1,7 +1,7 @@
 """What one session costs at least in Python, beside what it costs our engine and Postfix's C generator.
 
-With one session each reply wakes a process whose caches are cold, and all that it then does costs several
-times what it does with ten. So before the engine is blamed: `bare` only sends and receives, `recorded` also
+With one session each reply wakes a process that has slept, and a message costs half as much again as with ten
+sessions, or twice. So before the engine is blamed: `bare` only sends and receives, `recorded` also
 looks up each reply, takes the time and keeps the five durations of a message, and makes each message with an
 identifier of its own, as the engine does. Both are a straight line that knows no error, no timeout and no
 other session.
@@ -25,7 +25,7 @@ from pathlib import Path
 from time import perf_counter_ns as clock
 
 from engine_vs_smtp_source import MANNERS, run_engine
-from postfix_tools import HOST, RECIPIENT, SENDER, Cost, Postfix, cost_of
+from postfix_tools import HOST, RECIPIENT, SENDER, Cost, Postfix, cost_of, found
 from rich.console import Console
 from rich.table import Table
 
@@ -110,12 +110,12 @@ def measured(postfix: Postfix, messages: int, rounds: int) -> dict[str, list[flo
         idle = {
             name: statistics.median(run(port, 0).cpu_s for _ in range(rounds)) for name, run in runs.items()
         }
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    costs: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         with postfix.running_sink() as port:
             for name, run in runs.items():
-                found[name].append((run(port, messages).cpu_s - idle[name]) / messages * 1e6)
-    return found
+                costs[name].append((run(port, messages).cpu_s - idle[name]) / messages * 1e6)
+    return costs
 
 
 def main() -> int:
@@ -126,18 +126,16 @@ def main() -> int:
     parser.add_argument("--postfix-root", type=Path, help="where a Postfix package was unpacked")
     options = parser.parse_args()
     console = Console(width=100)
-    try:
-        postfix = Postfix(options.postfix_root)
-    except (OSError, subprocess.SubprocessError) as error:
-        console.print(f"smtp-source and smtp-sink not found, and not to be downloaded: {error}", markup=False)
+    postfix = found(options.postfix_root, console)
+    if postfix is None:
         return EXIT_INCONCLUSIVE
-    found = measured(postfix, options.messages, options.rounds)
+    costs = measured(postfix, options.messages, options.rounds)
     table = Table(title=f"One session, no PIPELINING, medians of {options.rounds} rounds")
     for heading in ("", "CPU µs/message", "to smtp-source"):
         table.add_column(heading, justify="right" if heading else "left")
-    for name, values in found.items():
+    for name, values in costs.items():
         ratio = statistics.median(
-            ours / theirs for ours, theirs in zip(values, found["smtp-source"], strict=True)
+            ours / theirs for ours, theirs in zip(values, costs["smtp-source"], strict=True)
         )
         table.add_row(name, f"{statistics.median(values):.1f}", f"{ratio:.2f}")
     console.print(table)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from rich.console import Console
+
 from smtpbench.load.script import END_OF_DATA
 from smtpbench.target import Fixtures, Target, from_url
 
@@ -91,6 +93,15 @@ class Postfix:
             finally:
                 process.kill()
                 process.wait(WAIT_S)
+
+
+def found(root: Path | None, console: Console) -> Postfix | None:
+    """The tools, from `root` if it is given; None, and why on `console`, if they are not to be had."""
+    try:
+        return Postfix(root)
+    except (OSError, subprocess.SubprocessError) as error:
+        console.print(f"smtp-source and smtp-sink not found, and not to be downloaded: {error}", markup=False)
+    return None
 
 
 def target_of(port: int) -> Target:

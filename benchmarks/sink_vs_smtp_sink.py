@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from postfix_tools import Postfix
+from postfix_tools import Postfix, found
 from rich.console import Console
 from rich.table import Table
 
@@ -115,10 +115,8 @@ def main() -> int:
     parser.add_argument("--postfix-root", type=Path)
     options = parser.parse_args()
     console = Console()
-    try:
-        postfix = Postfix(options.postfix_root)
-    except (OSError, subprocess.SubprocessError) as error:
-        console.print(f"smtp-source and smtp-sink not found, and not to be downloaded: {error}", markup=False)
+    postfix = found(options.postfix_root, console)
+    if postfix is None:
         return EXIT_INCONCLUSIVE
     missed = False
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

@@ -44,6 +44,7 @@ PATIENCE = Timeouts(connect=10.0, reply=30.0)  # a traced server is slow
 ARRIVE_S = 5.0  # for the messages to come out, so that none of them is in the way of the load
 LINGER_S = 1.0  # after the last 250: a message that is written late is known by that
 LOOK_S = 0.1
+STAT_S = 10.0  # for the name of a file system
 MAX_TRACE = 512 << 20  # octets
 _FILLER = b"0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n" * 12
 # Whether these write at once shows in how they are mounted; others (ZFS, FUSE, …) have settings of their own.
@@ -146,9 +147,11 @@ def _may_be_synchronous(path: str, pids: Sequence[int]) -> bool:
 
 def _type(folder: str) -> str:
     """Of its file system, as stat(1) names it; "" if it does not."""
-    done = subprocess.run(
-        ["stat", "--file-system", "--format=%T", folder], stdin=subprocess.DEVNULL, capture_output=True
-    )
+    command = ["stat", "--file-system", "--format=%T", folder]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=STAT_S)
+    except subprocess.TimeoutExpired:  # a network file system whose server is gone
+        return ""
     return done.stdout.decode("ascii", "replace").strip()
 
 

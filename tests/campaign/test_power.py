@@ -103,7 +103,8 @@ def test_postfix_syncs_the_file_and_leaves_its_entry_to_the_file_system() -> Non
     assert found.verdict is Verdict.INFO, found.reason
     for one in found.evidence:
         assert (one.file_synced, one.directory_synced) == (True, False)
-        assert "/incoming/" in one.files[0]
-        assert [call.call for call in one.calls][-2:] == ["fsync", "write"]
+        # the queue manager may have moved it on before the 250 was written
+        assert one.files[0].split("/")[-2] in ("incoming", "active")
+        assert [call.call for call in one.calls if call.call != "rename"][-2:] == ["fsync", "write"]
         assert one.synced_before_reply_ms is not None
         assert one.synced_before_reply_ms > 0
