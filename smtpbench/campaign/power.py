@@ -15,7 +15,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -131,18 +131,38 @@ def _read(output: Path, sent: Sequence[Sent], hidden: Sequence[str]) -> list[Fat
 
 
 def _may_be_synchronous(path: str, pids: Sequence[int]) -> bool:
-    """Whether writes to the folder of `path`, as we see it or as one of `pids` does, may be synchronous."""
-    for folder in _seen_as(posixpath.dirname(path), pids):
-        with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                if os.fstatvfs(descriptor).f_flag & os.ST_SYNCHRONOUS or _type(folder) not in _AS_MOUNTED:
-                    return True
-                answer = fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("l", 0))
-                return bool(struct.unpack("l", answer)[0] & _SYNC_FLAG)
-            finally:
-                os.close(descriptor)
+    """Whether writes to the folder of `path`, as one of `pids` sees it or as we do, may be synchronous.
+
+    A folder that is gone was on the mount of the one above it, and had its attributes from there: a server
+    that sets them itself is seen to do so (`Replay.lasting`). Where none of `pids` runs any more, what we see
+    above it may be on another mount, and says nothing.
+    """
+    folder = posixpath.dirname(path)
+    for above in _upwards(folder):
+        for seen in _seen_by(above, pids):
+            with suppress(OSError):
+                return _writes_at_once(seen)
+    with suppress(OSError):
+        return _writes_at_once(folder)
     return True  # nobody could look
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    yield folder
+    while folder != (folder := posixpath.dirname(folder)):
+        yield folder
+
+
+def _writes_at_once(folder: str) -> bool:
+    """Whether it does, or may. Raises OSError if there is no such folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if os.fstatvfs(descriptor).f_flag & os.ST_SYNCHRONOUS or _type(folder) not in _AS_MOUNTED:
+            return True
+        answer = fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("l", 0))
+        return bool(struct.unpack("l", answer)[0] & _SYNC_FLAG)
+    finally:
+        os.close(descriptor)
 
 
 def _type(folder: str) -> str:
@@ -155,12 +175,12 @@ def _type(folder: str) -> str:
     return done.stdout.decode("ascii", "replace").strip()
 
 
-def _seen_as(folder: str, pids: Sequence[int]) -> list[str]:
-    """It may be in a mount namespace or a root that is not ours."""
+def _seen_by(folder: str, pids: Sequence[int]) -> list[str]:
+    """Their views of it: it may be in a mount namespace or a root that is not ours."""
     found = []
     for pid in pids:
         with suppress(OSError):
             root = str(Path(f"/proc/{pid}/root").readlink()).rstrip("/")
-            if folder.startswith(f"{root}/"):
+            if f"{folder}/".startswith(f"{root}/"):
                 found.append(f"/proc/{pid}/root{folder.removeprefix(root)}")
-    return [*found, folder]
+    return found

@@ -28,7 +28,8 @@ _SHOWN = 300  # characters of a path
 
 def judge_power(fates: Sequence[Fate], synchronous: Callable[[str], bool] = lambda _: False) -> PowerLoss:
     """The verdict on all messages: that on the worst. `synchronous`: all writes to a path are, or may be, by
-    the settings of its file system or an attribute of its directory.
+    the settings of its file system or an attribute of its directory. It is asked of every name that a file
+    has had, because the attribute comes from the directory in which the file was made.
     """
     found = [_message(fate, synchronous) for fate in fates]
     for verdict in _WORST:
@@ -85,7 +86,7 @@ def _observe(fate: Fate, synchronous: Callable[[str], bool]) -> Observation:
 
 
 def _not_synced(fate: Fate, name: str, synchronous: Callable[[str], bool]) -> Observation:
-    if all(synchronous(path) for path in fate.paths):
+    if all(any(map(synchronous, names)) for names in fate.names):
         return Observation(EXPECTED, f"{name}: its file system writes all at once, or may", Outcome.CHOICE)
     words = f"{name} written before the 250, and not synced before it"
     return _unless_blind(fate, words)

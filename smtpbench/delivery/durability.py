@@ -62,18 +62,24 @@ class Fate:
 
     `replied`: the reply was seen; without it nothing can be told. `kept` is None if no file held all of the
     message before it; `late_s` is then how long after it the missing part was first written to a file, None
-    if that was never seen. `paths` are the files and `folders` the directories that were synced for them;
-    `synced_s` is how long before the 250 the last of the files was synced.
+    if that was never seen. `names` are the paths that each of the files has had, the first first, and
+    `folders` the directories that were synced for them; `synced_s` is how long before the 250 the last of the
+    files was synced.
     """
 
     replied: bool = False
     kept: Kept | None = None
     late_s: float | None = None
-    paths: tuple[str, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
     folders: tuple[str, ...] = ()
     synced_s: float | None = None
     blind: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, as they were called when the 250 was begun."""
+        return tuple(names[-1] for names in self.names)
 
 
 def follow(calls: Iterable[Call], sent: Sequence[Sent], hidden: Sequence[str] = ()) -> list[Fate]:
@@ -150,7 +156,7 @@ class _At:
     def _blind(self) -> tuple[str, ...]:
         """Only what came after the reply before, which asked for the content, can be about it."""
         since = max((call.began for call in self._begun(self._said())), default=-1)
-        reasons = [why for call, why in self._replay.mapped if call.began < self._reply.began]
+        reasons = [why for call, why in self._replay.lasting if call.began < self._reply.began]
         reasons += [
             why for call, why in self._replay.unseen if since < call.done and call.began < self._reply.began
         ]
@@ -213,7 +219,7 @@ class _At:
 
     def _tell(self, fate: Fate, thing: Thing) -> None:
         """The steps of one file, and what they come to."""
-        fate.paths += (thing.path_at(self._reply.began),)
+        fate.names += (thing.paths_until(self._reply.began),)
         for one in thing.named:
             if one.call.done < self._reply.began:
                 self._step(one.call, one.path)

@@ -25,10 +25,11 @@ _UNSEEN = {
     "io_uring_enter": "io_uring", "io_submit": "asynchronous I/O", "msync": "a mapped file",
     "splice": "splice", "vmsplice": "vmsplice", "tee": "tee",
 }  # fmt: skip
+_ATTRIBUTES = ("FS_IOC_SETFLAGS", "FS_IOC32_SETFLAGS", "FS_IOC_FSSETXATTR")  # chattr(1): +S is among them
 _AT_ONCE = ("O_SYNC", "O_DSYNC", "RWF_SYNC", "RWF_DSYNC")
 TRACED = tuple(sorted(
     WRITES | _COPIES.keys() | _SYNCS | _EVERYTHING | _OPENS | _RENAMES | _LINKS | _UNLINKS | _UNSEEN.keys()
-    | {"mmap"}
+    | {"mmap", "ioctl"}
 ))  # fmt: skip
 
 
@@ -61,6 +62,11 @@ class Thing:
         """What it was called at a line of the trace."""
         return next((path for since, path in reversed(self.at) if since <= line), self.path)
 
+    def paths_until(self, line: int) -> tuple[str, ...]:
+        """What it was called up to a line, the last name last."""
+        paths = reversed([path for since, path in self.at if since <= line])
+        return tuple(reversed(dict.fromkeys(paths)))
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -75,14 +81,14 @@ class Replay:
     """Feed it the calls of all processes, in the order of their ends.
 
     `spoken` is what was written to sockets, `unseen` what may write or sync and does not show what, and
-    `mapped` the mappings through which something may be written from then on.
+    `lasting` what does so from then on: a mapping, or attributes by which writes may be synchronous.
     """
 
     def __init__(self, marks: frozenset[bytes]) -> None:
         self.things: list[Thing] = []
         self.everything: list[Call] = []  # sync and syncfs
         self.unseen: list[tuple[Call, str]] = []
-        self.mapped: list[tuple[Call, str]] = []
+        self.lasting: list[tuple[Call, str]] = []
         self.spoken: list[Call] = []
         self.told: list[Told] = []
         self.ends: set[tuple[str, str]] = set()  # of the sockets that traced processes have used
@@ -102,6 +108,7 @@ class Replay:
             **dict.fromkeys(_UNLINKS, self._unlinked),
             **dict.fromkeys(_UNSEEN, self._hidden),
             "mmap": self._mapped,
+            "ioctl": self._controlled,
         }
 
     def feed(self, call: Call) -> None:
@@ -176,7 +183,12 @@ class Replay:
         if on is None or not on.is_file or on.name.startswith(NO_DISK):
             return
         if call.has("MAP_SHARED") and call.has("PROT_WRITE"):
-            self.mapped.append((call, f"{on.name}, which is mapped into memory"))
+            self.lasting.append((call, f"{on.name}, which is mapped into memory"))
+
+    def _controlled(self, call: Call) -> None:
+        on = call.descriptor()
+        if on is not None and on.is_file and call.has(*_ATTRIBUTES):
+            self.lasting.append((call, f"{on.name}, whose attributes were set"))
 
     # names
 

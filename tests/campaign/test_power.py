@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def test_a_file_system_whose_settings_do_not_show_may_write_at_once(
     assert power._may_be_synchronous("/not/there/queued", [])
 
 
+def test_a_folder_that_is_gone_was_on_the_mount_of_the_one_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue" / "33").mkdir(parents=True)
+    names = {"33": "ext2/ext3", "queue": "zfs"}
+    monkeypatch.setattr(power, "_type", lambda folder: names.get(Path(folder).name, "xfs"))
+    for message, synchronous in (("queue/33/01/message", False), ("queue/34/01/message", True)):
+        assert power._may_be_synchronous(f"{tmp_path}/{message}", [os.getpid()]) is synchronous
+    assert power._may_be_synchronous(f"{tmp_path}/queue/33/01/message", [])  # nobody is left to see it
+
+
 def test_the_file_system_here_has_a_name() -> None:
     assert power._type("/proc") == "proc"
     assert power._type("/not/there") == ""
@@ -94,6 +106,17 @@ def test_nobody_is_accused_whose_processes_are_a_guess(monkeypatch: pytest.Monke
         found = traced(running)
     assert found.verdict is Verdict.UNTESTED, found.reason
     assert "not synced before it, but the trace may not show all: others" in found.reason
+
+
+@pytest.mark.lab
+def test_opensmtpd_removes_the_folder_of_a_message_and_is_judged_all_the_same() -> None:
+    with recipe("opensmtpd").run() as running:
+        found = traced(running)
+    assert found.verdict is Verdict.FAIL, found.reason
+    assert "written before the 250, and not synced before it" in found.reason
+    for one in found.evidence:
+        assert (one.file_synced, one.directory_synced) == (False, False)
+        assert [call.call for call in one.calls] == ["openat", "write", "rename", "rename", "writev"]
 
 
 @pytest.mark.lab

@@ -13,7 +13,7 @@ HIDDEN = ("io_uring",)
 
 
 def kept(how: Kept | None, **more: object) -> Fate:
-    return Fate(replied=True, kept=how, paths=(PATH,), synced_s=0.00031, **more)  # type: ignore[arg-type]
+    return Fate(replied=True, kept=how, names=((PATH,),), synced_s=0.00031, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,15 @@ def test_a_file_system_that_writes_at_once_is_no_breach() -> None:
     found = judge_power([kept(Kept.NOT_SYNCED)], lambda path: not asked.append(path))
     assert found.verdict is Verdict.INFO
     assert asked == [PATH]
+
+
+def test_a_file_has_the_attribute_of_the_folder_in_which_it_was_made() -> None:
+    moved = Fate(replied=True, kept=Kept.NOT_SYNCED, names=(("/sync/1", PATH),))
+    assert judge_power([moved], lambda path: path == "/sync/1").verdict is Verdict.INFO
+    assert judge_power([moved], lambda path: path == PATH).verdict is Verdict.INFO
+    assert judge_power([moved], lambda _: False).verdict is Verdict.FAIL
+    moved.names += (("/other/1",),)
+    assert judge_power([moved], lambda path: path == "/sync/1").verdict is Verdict.FAIL
 
 
 def test_without_a_message_nothing_is_judged() -> None:

@@ -152,6 +152,9 @@ def test_names_in_a_chroot_and_directories_that_are_renamed() -> None:
     )  # fmt: skip
     found = fate(*calls, REPLY)
     assert (found.kept, found.paths) == (Kept.MOVED_AFTER, ("/jail/q/queue/5/1/message",))
+    assert found.names == (
+        ("/jail/q/temporary/1", "/jail/q/incoming/1/message", "/jail/q/queue/5/1/message"),
+    )
     both = ("fsync(4</jail/q/queue/5/1>) = 0", "fsync(4</jail/q/queue/5>) = 0")
     assert fate(*calls, both[0], REPLY).kept is Kept.MOVED_AFTER
     found = fate(*calls, *both, REPLY)
@@ -203,6 +206,7 @@ def test_a_reply_is_known_by_its_octets_where_its_socket_is_not() -> None:
     [
         "io_uring_enter(8<anon_inode:[io_uring]>, 1, 1, 0, NULL, 8) = 1",
         "mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 8</q/data.mdb>, 0) = 0x7f0000000000",
+        "ioctl(8</q/tmp>, FS_IOC_SETFLAGS, [FS_SYNC_FL|FS_EXTENT_FL]) = 0",
         r'write(8<UNIX-STREAM:[1->2]>, "X-Id: one\r\n\r\nthe end\r\n", 22) = 22',
         r'writev(8<pipe:[1]>, [{iov_base="X-Id: one\r\n\r\n"}, {iov_base="the end\r\n"}], 2) = 22',
         'write(8</q/other>, "abc"..., 70000) = 70000',
@@ -212,7 +216,8 @@ def test_what_cannot_be_seen_is_told(call: str) -> None:
     assert fate(CREATE, *WRITE, call, REPLY).blind
     assert not fate(CREATE, *WRITE, REPLY, call).blind
     quiet = "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 8</lib/x.so>, 0) = 0x7f0000000000"
-    assert not fate(CREATE, *WRITE, quiet, REPLY).blind
+    looked = "ioctl(8</q>, FS_IOC_GETFLAGS, [FS_SYNC_FL]) = 0"
+    assert not fate(CREATE, *WRITE, quiet, looked, REPLY).blind
 
 
 @pytest.mark.parametrize(
@@ -221,6 +226,7 @@ def test_what_cannot_be_seen_is_told(call: str) -> None:
         ("io_uring_enter(8<anon_inode:[io_uring]>, 1, 1, 0, NULL, 8) = 1", False),
         ('write(8</q/other>, "abc"..., 70000) = 70000', False),
         ("mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 8</q/data.mdb>, 0) = 0x7f0000000000", True),
+        ("ioctl(8</q>, FS_IOC_FSSETXATTR, {fsx_xflags=FS_XFLAG_SYNC}) = 0", True),
     ],
 )
 def test_what_was_hidden_before_the_content_was_asked_for_was_not_about_it(call: str, lasts: bool) -> None:
