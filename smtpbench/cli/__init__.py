@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from smtpbench import __version__
+from smtpbench.cli._streams import exit_code, steady
 
 COMMANDS = {
     "conform": "Check the target's behaviour against the RFCs, requirement by requirement.",
@@ -90,4 +91,10 @@ def main() -> None:
     """The ``smtpbench`` command."""
     # numpy's algebra would start a thread for each core, here and in every child; ours is of three unknowns
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    app()
+    steady("stderr")
+    shown = steady("stdout")
+    try:
+        app()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0
+        raise SystemExit(exit_code(shown, code)) from None

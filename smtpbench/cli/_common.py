@@ -156,7 +156,8 @@ def prepare(function: Callable[..., int | None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{field: values.pop(field) for field in _GROUPS[group]})
-        code = guarded(lambda: _run(function, values))
+        with interruptible():
+            code = guarded(lambda: _run(function, values))
         if code:
             raise typer.Exit(code)
 
@@ -222,15 +223,22 @@ def complain(text: str) -> None:
         print(f"smtpbench: {line}", file=sys.stderr)  # noqa: T201 - this is the command line
 
 
+def ending_signals() -> list[signal.Signals]:
+    """What ends a run beside Ctrl-C: SIGTERM, and SIGHUP (a closed terminal) unless `nohup` said no."""
+    wanted = (signal.SIGTERM, signal.SIGHUP)
+    return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: early, with the results kept."""
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: what it started stops, what it measured is kept."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in ending_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 import smtpbench
-from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli._workload import RunTimeOpt, ThresholdOpt, UsersOpt, workload_fields
 from smtpbench.cli.conform import SelectOpt, StrictOpt, conformance_progress, exit_code, new_findings
 from smtpbench.cli.live import watching
@@ -84,10 +84,9 @@ def _load(target: Target, workload: dict[str, Any], *, quiet: bool) -> tuple[Loa
     """What was measured and 0, or, if nothing could be, a result that says why and the error's exit code."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        with interruptible():
-            noticed = notice_limits(target, workload, look=True, quiet=quiet)
-            with watching(quiet=quiet) as watcher:
-                result = run_load(target, workload, progress=watcher.progress, notice=watcher.notice)
+        noticed = notice_limits(target, workload, look=True, quiet=quiet)
+        with watching(quiet=quiet) as watcher:
+            result = run_load(target, workload, progress=watcher.progress, notice=watcher.notice)
         result.preflight = noticed
         return result, EXIT_OK
     except SmtpbenchError as error:

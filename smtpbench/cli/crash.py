@@ -17,7 +17,7 @@ from smtpbench.campaign.faults import DOES, SIZES, Fault
 from smtpbench.campaign.killing import CYCLES, EVERY_S, Rhythm
 from smtpbench.campaign.overload import Plan, run_fault
 from smtpbench.campaign.power import LEFT_OUT, MESSAGES, trace_power
-from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli._workload import WorkloadOptions
 from smtpbench.cli.live import queue_progress
 from smtpbench.cli.queue import DrainOpt, FollowOpt, SettleOpt, ledger_folder, patience_of
@@ -127,7 +127,6 @@ def crash(
         ledger_folder(outputs.out) as folder,
         _opened(target, options, killed=Fault.KILL in wanted) as (opened, machine),
         queue_progress(quiet=outputs.quiet) as show,
-        interruptible(),
     ):
         result.target = {"name": opened.name, "endpoint": opened.main.address}
         if machine is not None:

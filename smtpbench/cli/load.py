@@ -15,7 +15,7 @@ from smtpbench.cli._capacity import (
     prepare_search,
     refuse_what_the_search_chooses,
 )
-from smtpbench.cli._common import Outputs, TargetArg, complain, interruptible, require_switch
+from smtpbench.cli._common import Outputs, TargetArg, complain, require_switch
 from smtpbench.cli._listening import listen_address
 from smtpbench.cli._workload import (
     DEFAULT_USERS,
@@ -155,7 +155,7 @@ def load(
     if worker:
         if master:
             raise UsageError("--worker, --master: one process is the one or the other")
-        with watching(quiet=outputs.quiet) as watcher, interruptible():
+        with watching(quiet=outputs.quiet) as watcher:
             run_worker(master_host, master_port, notice=watcher.notice)
         return EXIT_OK
     if processes < 1:
@@ -179,7 +179,7 @@ def load(
             abort_on_threshold=abort_on_threshold,
         )
         search = prepare_search(capacity, warm_up, thresholds, workload_fields(scenario, None, **given))
-        with open_target(target, options) as opened, interruptible():
+        with open_target(target, options) as opened:
             locustfile = None if scenario is None or is_toml(scenario) else scenario
             noticed = notice_limits(opened, search.busiest, look=preflight, quiet=outputs.quiet)
             found = search.run(opened, scenario=locustfile, processes=processes, outputs=outputs)
@@ -196,7 +196,7 @@ def load(
     if scenario is None or is_toml(find_scenario(scenario)):
         mix = make_workload(**fields)
         require_kinds(thresholds, [mix.traffic_name(number) for number in range(len(mix.traffic))])
-    with open_target(target, options) as opened, interruptible():
+    with open_target(target, options) as opened:
         noticed = notice_limits(opened, fields, look=preflight, quiet=outputs.quiet)
         with watching(quiet=outputs.quiet, thresholds=thresholds) as watcher:
             result = run_load(

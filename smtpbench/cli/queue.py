@@ -21,7 +21,7 @@ from smtpbench.campaign.queue import (
 )
 from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry import WAIT_S, run_retries
-from smtpbench.cli._common import Outputs, TargetArg, interruptible
+from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli._sustainable import SustainableOptions, search_on, settings_of
 from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
 from smtpbench.cli.live import queue_progress
@@ -158,7 +158,6 @@ def queue(
         ledger_folder(outputs.out) as folder,
         open_target(target, options) as opened,
         queue_progress(quiet=outputs.quiet, thresholds=thresholds) as show,
-        interruptible(),
     ):
 
         def run(
@@ -183,7 +182,7 @@ def _play_retries(
 ) -> int:  # fmt: skip
     if factor is not None and not factor >= 1:
         raise UsageError(f"--retry-factor {factor:g}: expected 1 (as in production) or more")
-    with open_target(target, options) as opened, queue_progress(quiet=outputs.quiet) as show, interruptible():
+    with open_target(target, options) as opened, queue_progress(quiet=outputs.quiet) as show:
         result = run_retries(
             opened, factor=factor, wait_s=parse_duration(wait, "--wait") if wait else WAIT_S,
             silence_s=parse_duration(settle, "--settle") if settle else None, progress=show,

@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from smtpbench.cli._common import ending_signals
 from smtpbench.cli._listening import (
     CaOutOpt,
     ListenOpt,
@@ -109,7 +110,7 @@ def serve(
 async def _run(server: Server, target: tuple[Path, list[str]] | None) -> None:
     """Listen until told to stop; the line on standard output says that all is ready."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *ending_signals()):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with server:
         endpoint = Endpoint(host=server.config.host, port=server.port)

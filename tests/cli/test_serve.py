@@ -54,7 +54,7 @@ def start():
         process.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_serves_until_told_to_stop(start, tmp_path, number):
     target_file = tmp_path / "target.toml"
     process, port = start(

@@ -52,7 +52,7 @@ def send(port, recipients=("b@y.example",)):
         return client.sendmail("a@x.example", recipients, MAIL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_records_and_counts_until_told_to_stop(start, tmp_path, number):
     process, port = start(
         *("--record", tmp_path / "record", "--keep", tmp_path / "mail", "--json", tmp_path / "counts.json"),

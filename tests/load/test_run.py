@@ -229,7 +229,7 @@ async def test_a_run_in_which_every_message_is_refused_says_why(running: Running
     assert json.loads(out.read_text())["first_refusal"] == "550 5.1.1 nobody here"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_ends_the_run_early_and_keeps_the_results(
     running: Running, tmp_path: Path, number: signal.Signals
 ) -> None:
