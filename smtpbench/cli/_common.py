@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import FrameType
@@ -115,11 +115,22 @@ _GROUPS: dict[type[Any], dict[str, Any]] = {
 
 
 def require_writable(outputs: Outputs) -> None:
-    """That each file can be written, before anything is measured for it. Raises UsageError."""
+    """That each file can be written, and is named once, before anything is measured. Raises UsageError."""
     named = [outputs.json, outputs.junit, outputs.html, outputs.markdown, outputs.out]
+    files = [path.absolute() for path in named if path is not None and not _is_device(path)]
+    for file in files:
+        if files.count(file) > 1:
+            raise UsageError(f"{file}: two results cannot go into one file")
     for path in named:
         if path is not None and (reason := _obstacle(path, folder=path is outputs.out)):
             raise UsageError(f"{path}: cannot be written: {os.strerror(reason)}")
+
+
+def _is_device(path: Path) -> bool:
+    """Whether all that is written to `path` may go there: the null device, a pipe, a terminal."""
+    with suppress(OSError):
+        return path.exists() and not path.is_file() and not path.is_dir()
+    return False
 
 
 def _obstacle(path: Path, *, folder: bool) -> int | None:
@@ -224,8 +235,8 @@ def complain(text: str) -> None:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """What ends a run beside Ctrl-C: SIGTERM, and SIGHUP (a closed terminal) unless `nohup` said no."""
-    wanted = (signal.SIGTERM, signal.SIGHUP)
+    """What ends a run: Ctrl-C, SIGTERM, SIGHUP (a closed terminal); not what `nohup` has ignored."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
 
 
@@ -236,7 +247,8 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in ending_signals()}
+    like_it = [number for number in ending_signals() if number is not signal.SIGINT]
+    previous = {number: signal.signal(number, interrupt) for number in like_it}
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 import smtpbench
-from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.cli._common import Outputs, TargetArg, ending_signals, require_writable
 from smtpbench.cli._workload import RunTimeOpt, ThresholdOpt, UsersOpt, workload_fields
 from smtpbench.cli.conform import SelectOpt, StrictOpt, conformance_progress, exit_code, new_findings
 from smtpbench.cli.live import watching
@@ -25,7 +26,9 @@ from smtpbench.errors import (
     EXIT_INTERNAL,
     EXIT_OK,
     EXIT_USAGE,
+    Inconclusive,
     SmtpbenchError,
+    UsageError,
 )
 from smtpbench.lab import open_target
 from smtpbench.lab.options import TargetOptions
@@ -36,6 +39,7 @@ from smtpbench.report import Run, render_terminal, write_outputs
 from smtpbench.target import Target
 
 RESULTS = Path("results")
+ENDED = "the run was ended before it began"
 _WORST_FIRST = (EXIT_FINDINGS, EXIT_INTERNAL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_OK)
 
 
@@ -58,47 +62,59 @@ def certify(
     """
     thresholds = [parse_threshold(text) for text in threshold]
     workload = workload_fields(None, run_time, users=users)
+    require_writable(Outputs(out=outputs.out or RESULTS))
     with open_target(target, options) as opened:
         with conformance_progress(quiet=outputs.quiet) as listener:
-            conformance = run_conformance(opened, spec=target, select=select, listener=listener)
-        load, trouble = _load(opened, workload, quiet=outputs.quiet)
+            conformance = run_conformance(
+                opened, spec=target, select=select, listener=listener, cut_by=ending_signals()
+            )
+        folder = outputs.out or RESULTS / _folder_name(conformance)
+        with suppress(UsageError):  # whatever the load does to us; if it cannot be written, the end says so
+            write_outputs(conformance, out=folder, strict=strict)
+        load, trouble = _load(opened, workload, quiet=outputs.quiet, wanted=not conformance.cut_off)
     load.thresholds = [one.check(load) for one in thresholds]
     run = Run(conformance=conformance, load=load)
-    folder = outputs.out or RESULTS / _folder_name(conformance)
-    write_outputs(
-        run,
-        json=outputs.json,
-        junit=outputs.junit,
-        html=outputs.html,
-        markdown=outputs.markdown,
-        out=folder,
-        strict=strict,
-    )
-    if not outputs.quiet:
-        _show(run, folder)
+    try:
+        write_outputs(
+            run,
+            json=outputs.json,
+            junit=outputs.junit,
+            html=outputs.html,
+            markdown=outputs.markdown,
+            out=folder,
+            strict=strict,
+        )
+    finally:
+        if not outputs.quiet:
+            _show(run, folder)
     findings = new_findings(conformance, Baseline(), strict=strict)
     return _worst(exit_code(conformance, findings), trouble or load_exit_code(load))
 
 
-def _load(target: Target, workload: dict[str, Any], *, quiet: bool) -> tuple[LoadResult, int]:
+def _load(target: Target, workload: dict[str, Any], *, quiet: bool, wanted: bool) -> tuple[LoadResult, int]:
     """What was measured and 0, or, if nothing could be, a result that says why and the error's exit code."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
+        if not wanted:
+            raise Inconclusive(ENDED)
         noticed = notice_limits(target, workload, look=True, quiet=quiet)
         with watching(quiet=quiet) as watcher:
             result = run_load(target, workload, progress=watcher.progress, notice=watcher.notice)
         result.preflight = noticed
         return result, EXIT_OK
+    except KeyboardInterrupt:
+        trouble: SmtpbenchError = Inconclusive(ENDED)
     except SmtpbenchError as error:
-        result = LoadResult(
-            smtpbench=smtpbench.__version__,
-            started=started,
-            valid=False,
-            invalid_reasons=[f"the load could not be run: {error}"],
-            target={"name": target.name},
-            workload=workload,
-        )
-        return result, error.exit_code
+        trouble = error
+    result = LoadResult(
+        smtpbench=smtpbench.__version__,
+        started=started,
+        valid=False,
+        invalid_reasons=[f"the load could not be run: {trouble}"],
+        target={"name": target.name},
+        workload=workload,
+    )
+    return result, trouble.exit_code
 
 
 def _worst(*codes: int) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from smtpbench.cli._common import Outputs, TargetArg
+from smtpbench.cli._common import Outputs, TargetArg, ending_signals, require_writable
 from smtpbench.conformance import passive
 from smtpbench.conformance.baseline import FINDINGS, Baseline, draft_baseline, load_baseline
 from smtpbench.conformance.cases import Case
@@ -75,12 +75,15 @@ def conform(
 ) -> int:
     """Check the target's behaviour against the RFCs, requirement by requirement.
 
-    Exit code: 0 conforms, 1 findings, 3 target unreachable, nothing could be tested, or half of what was put
-    to the target got no answer because it, or the run's time, failed.
+    Ctrl-C ends the run early and keeps the results.
+
+    Exit code: 0 conforms, 1 findings, 3 target unreachable, nothing could be tested, the run was ended early,
+    or half of what was put to the target got no answer because it, or the run's time, failed.
     """
     if list_only:
         _list(tuple(select), tuple(exclude), level)
         return EXIT_OK
+    require_writable(Outputs(json=write_baseline))
     known = load_baseline(baseline) if baseline else Baseline()
     check = partial(preflight_for_cases, endpoint)
     with (
@@ -99,21 +102,24 @@ def conform(
             jobs=jobs,
             deadline=deadline,
             listener=listener,
+            cut_by=ending_signals(),
         )
     new = new_findings(result, known, strict=strict)
-    write_outputs(
-        result,
-        json=outputs.json,
-        junit=outputs.junit,
-        html=outputs.html,
-        markdown=outputs.markdown,
-        out=outputs.out,
-        strict=strict,
-    )
-    if write_baseline:
-        write_text(write_baseline, draft_baseline(result, known))
-    if not outputs.quiet:
-        _show(result, known, new)
+    try:
+        write_outputs(
+            result,
+            json=outputs.json,
+            junit=outputs.junit,
+            html=outputs.html,
+            markdown=outputs.markdown,
+            out=outputs.out,
+            strict=strict,
+        )
+        if write_baseline:
+            write_text(write_baseline, draft_baseline(result, known))
+    finally:
+        if not outputs.quiet:
+            _show(result, known, new)
     return exit_code(result, new)
 
 
@@ -124,7 +130,7 @@ def exit_code(result: ConformanceResult, new_findings: Sequence[CaseResult]) -> 
     answered = sum(result.summary[verdict] for verdict in Verdict) - result.summary[Verdict.UNTESTED]
     if result.summary[Verdict.ERROR]:
         return EXIT_INTERNAL
-    return EXIT_OK if answered > result.interrupted else EXIT_INCONCLUSIVE
+    return EXIT_OK if answered > result.interrupted and not result.cut_off else EXIT_INCONCLUSIVE
 
 
 def new_findings(result: ConformanceResult, known: Baseline, *, strict: bool) -> list[CaseResult]:

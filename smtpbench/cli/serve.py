@@ -110,7 +110,7 @@ def serve(
 async def _run(server: Server, target: tuple[Path, list[str]] | None) -> None:
     """Listen until told to stop; the line on standard output says that all is ready."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, *ending_signals()):
+    for number in {signal.SIGINT, *ending_signals()}:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with server:
         endpoint = Endpoint(host=server.config.host, port=server.port)

@@ -162,7 +162,7 @@ def _consumer(record: Path | None, keep: Path | None) -> Iterator[Consumer | Non
 async def _run(made: Sink, loop: ServingLoop, stop_after: float | None, *, quiet: bool) -> None:
     """Listen until told to stop; the line on standard output says that all is ready."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, *ending_signals()):
+    for number in {signal.SIGINT, *ending_signals()}:
         loop.add_signal_handler(number, stop.set)
     if stop_after is not None:
         loop.call_later(stop_after, stop.set)

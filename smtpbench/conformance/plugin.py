@@ -53,6 +53,7 @@ class Settings:
     on_collected: Callable[[int], None] = lambda number: None
     on_result: Callable[[CaseResult], None] = lambda result: None
     bench: Bench | None = None  # set when the target has been asked what it is
+    schedule: Schedule | None = None  # set while the cases run
     trouble: SmtpbenchError | None = None  # why there is no bench, or which file did not import
 
 
@@ -205,7 +206,9 @@ async def smtp_schedule(request: pytest.FixtureRequest) -> AsyncIterator[Schedul
         cases = [item.stash[CASE] for item in request.session.items if CASE in item.stash]
         schedule = Schedule(settings.bench, cases, jobs=settings.jobs, deadline=settings.deadline)
         stack.push_async_callback(schedule.stop)  # with -x there are cases under way that nobody awaits
+        settings.schedule = schedule
         yield schedule
+        settings.schedule = None
 
 
 async def _set_up(settings: Settings, session: pytest.Session, stack: contextlib.AsyncExitStack) -> Bench:

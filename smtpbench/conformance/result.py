@@ -79,5 +79,6 @@ class ConformanceResult(_Model):
     summary: dict[Verdict, int]
     coverage: Coverage
     interrupted: int = 0  # cases that are untested because the target, or the run's time, failed
+    cut_off: bool = False  # the user ended the run before its time
     notes: list[str] = []  # what happened in the run at large: fewer cases at a time, say
     cases: list[CaseResult]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -69,6 +71,7 @@ def run_conformance(
     deadline: float | None = None,
     root: Path | None = None,
     listener: Listener | None = None,
+    cut_by: Collection[signal.Signals] = (),
 ) -> ConformanceResult:
     """Run the cases below `root` (the installed ones) against `target`.
 
@@ -76,7 +79,8 @@ def run_conformance(
     less than it; `spec` is how the user named the target, for each case's `repro`; `seed` is that of what
     cases draw at random; `endpoint` is where the cases go that name no endpoint of their own (None: the
     target's main one). `jobs` cases run at a time; what is not done after `deadline` seconds (30 minutes,
-    with `slow` 60) is untested.
+    with `slow` 60) is untested. The first of the signals `cut_by` that comes while cases run does the same
+    at once, and the result says `cut_off`; a second one, or one that comes earlier, is a KeyboardInterrupt.
     Raises UsageError (nothing selected, catalogue broken), SessionError (target unreachable),
     SmtpbenchError (a case file does not import).
     """
@@ -110,7 +114,8 @@ def run_conformance(
         on_result=told,
     )
     started, begin = datetime.now(UTC), time.perf_counter()
-    bench = _pytest(folder, settings)
+    with _cut_off(settings, cut_by) as cut:
+        bench = _pytest(folder, settings)
     place = {result.id: number for number, result in enumerate(cases)}
     bench.seen.breaches.sort(key=lambda breach: place[breach.case])  # whichever case was done first
     judged = passive.judge_all(bench.seen, catalogue, spec=words, wanted=wanted)
@@ -123,6 +128,7 @@ def run_conformance(
         summary=_summary(results),
         coverage=_coverage(catalogue, results),
         interrupted=len(bench.interrupted),
+        cut_off=bool(cut),
         notes=bench.notes,
         cases=results,
     )
@@ -173,6 +179,25 @@ class _Session:
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self.internal_error = str(excrepr).strip().splitlines()[-1]
+
+
+@contextmanager
+def _cut_off(settings: Settings, signals: Collection[signal.Signals]) -> Iterator[list[str]]:
+    """The first of `signals` ends the cases early; its name is then in the list. Handlers are put back."""
+    came: list[str] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if settings.schedule is None or came:
+            raise KeyboardInterrupt
+        came.append(signal.Signals(number).name)
+        settings.schedule.cut_off(f"the run was ended early ({came[0]})")
+
+    previous = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield came
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from smtpbench.conformance.bench import Bench, Crowded
 from smtpbench.conformance.cases import Case
@@ -61,6 +62,8 @@ class Schedule:
         self._results = {case.id: asyncio.get_running_loop().create_future() for case in cases}  # type: dict[str, asyncio.Future[CaseResult]]
         self._deadline = deadline
         self._end = None if deadline is None else time.monotonic() + deadline
+        self._loop = asyncio.get_running_loop()
+        self._cut: asyncio.Future[str] = self._loop.create_future()
         self._driver: asyncio.Task[None] | None = None
 
     async def result(self, case: Case) -> CaseResult:
@@ -72,6 +75,14 @@ class Schedule:
     async def run(self) -> None:
         """Run them all."""
         await asyncio.gather(*(self.result(case) for case in list(self._pending)))
+
+    def cut_off(self, reason: str) -> None:
+        """Give up all that is not done: it is untested for `reason`. A signal handler may call this."""
+        self._loop.call_soon_threadsafe(self._end_with, reason)
+
+    def _end_with(self, reason: str) -> None:
+        if not self._cut.done():
+            self._cut.set_result(reason)
 
     async def stop(self) -> None:
         """Give up what is under way; nothing of ours runs afterwards."""
@@ -89,7 +100,7 @@ class Schedule:
             while self._pending or self._running:
                 self._start_what_can()
                 if not await self._wait():
-                    await self._out_of_time()
+                    await self._give_up_the_rest()
         except Exception as error:  # noqa: BLE001 - ours: whoever waits for a result is told
             for result in self._results.values():
                 if not result.done():
@@ -114,10 +125,12 @@ class Schedule:
         return len(self._running) > 1
 
     async def _wait(self) -> bool:
-        """Take what is done; False if the time is over."""
+        """Take what is done; False if the time is over, or the run was cut off."""
         left = None if self._end is None else max(0.0, self._end - time.monotonic())
         at_once = len(self._running)
-        done, _ = await asyncio.wait(self._running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        until: set[asyncio.Future[Any]] = {*self._running, self._cut}
+        found, _ = await asyncio.wait(until, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        done = [task for task in self._running if task in found]
         for task in done:
             case, started = self._running.pop(task)
             try:
@@ -125,7 +138,7 @@ class Schedule:
             except Crowded as crowded:
                 self._lower(started, at_once, str(crowded))
                 self._pending.insert(0, case)
-        return bool(done)
+        return bool(done) and not self._cut.done()
 
     def _lower(self, started: int, at_once: int, why: str) -> None:
         if started < self._round:  # of the burst that has lowered it already
@@ -135,12 +148,13 @@ class Schedule:
         self._jobs = {turn: min(number, fewer) for turn, number in self._jobs.items()}
         self._bench.notes.append(f"turned away ({why}): from here on {fewer} at a time")
 
-    async def _out_of_time(self) -> None:
+    async def _give_up_the_rest(self) -> None:
+        late = f"the run's time was over: {self._deadline or 0:g} s (--deadline)"
+        reason = self._cut.result() if self._cut.done() else late
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         for case in [*(case for case, _ in self._running.values()), *self._pending]:
-            reason = f"the run's time was over: {self._deadline:g} s (--deadline)"
             self._results[case.id].set_result(self._bench.give_up(case, reason))
         self._running.clear()
         self._pending.clear()

@@ -111,6 +111,8 @@ def conclude_conformance(result: ConformanceResult) -> Conclusion:
     if not result.coverage.tested:
         return Conclusion("warn", "Inconclusive: nothing could be tested")
     tested = f"{result.coverage.tested} of {result.coverage.requirements} requirements tested"
+    if result.cut_off:
+        return Conclusion("warn", f"Inconclusive: ended early, no requirement found broken, {tested}")
     if soft:
         return Conclusion("warn", f"Conforms, {tested}; {_plural(soft, 'case')} found a SHOULD not followed")
     return Conclusion("good", f"Conforms, {tested}")

@@ -76,7 +76,7 @@ def write_text(path: Path, text: str) -> Path:
     What is no plain file (a device, a pipe, a link) is written to and stays what it is. Raises UsageError
     that names the file and the reason.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".smtpbench.{os.getpid()}.draft")  # short: the name of `path` may be the longest
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -220,6 +220,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         ),
         (["conform", "--html", "/dev"], "/dev: cannot be written: Is a directory"),
         (["certify", "--out", "/dev/null"], "/dev/null: cannot be written: Not a directory"),
+        (["load", "--json", "x", "--html", "./x"], "/x: two results cannot go into one file"),
         (["queue", "--settle", "x"], "--settle 'x' is not a duration"),
         (["queue", "--trial-time", "20s"], "--trial-time is about --find-sustainable, which is missing"),
         (["crash", "--before", "x"], "--before 'x' is not a duration"),

@@ -115,6 +115,33 @@ def test_a_load_that_fails_leaves_the_conformance_half(
     assert load.invalid_reasons == [f"the load could not be run: {error}"]
 
 
+def test_a_run_that_is_ended_early_has_no_load(halves: dict[str, object], tmp_path: Path) -> None:
+    halves["conformance"] = conformance(**{"pass": 3}).model_copy(update={"cut_off": True})
+    assert run(tmp_path) == 3
+    load = read_run(tmp_path).load
+    assert load is not None
+    assert load.invalid_reasons == ["the load could not be run: the run was ended before it began"]
+
+
+def test_what_kills_us_in_the_load_leaves_the_conformance_half(
+    halves: dict[str, object], tmp_path: Path
+) -> None:
+    halves["load"] = RuntimeError("out of memory, say")
+    with pytest.raises(RuntimeError):
+        run(tmp_path)
+    assert json.loads((tmp_path / "conformance.json").read_text())["summary"]["pass"] == 3
+
+
+def test_a_default_folder_that_cannot_be_is_refused_before_anything_runs(
+    halves: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves["conformance"] = AssertionError("it was run")
+    monkeypatch.chdir(tmp_path)
+    Path("results").write_text("a file", encoding="utf-8")
+    with pytest.raises(UsageError, match="results: cannot be written: Not a directory"):
+        run(None)
+
+
 def test_findings_outrank_a_load_that_fails(halves: dict[str, object], tmp_path: Path) -> None:
     halves["load"] = SmtpbenchError("it broke")
     assert run(tmp_path, threshold=["accepted > 0"]) == 4

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,3 +156,44 @@ def test_the_proof_of_one_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 of 2 hold" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no such fault: leading-dots"):
         catalogue(proof=True, fault=["leading-dots"])
+
+
+def test_files_that_cannot_be_written_cost_no_summary(
+    result: list[ConformanceResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result[:] = [found(Verdict.PASS)]
+    with pytest.raises(UsageError, match="cannot be written"):
+        conform("t", options=TargetOptions(), outputs=Outputs(json=tmp_path))
+    assert "Conforms" in capsys.readouterr().out
+
+
+def test_a_baseline_that_cannot_be_written_is_refused_before_anything_runs(
+    result: list[ConformanceResult], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+        conform("t", write_baseline=tmp_path, options=TargetOptions(), outputs=QUIET)
+
+
+def test_a_run_that_was_ended_early_is_inconclusive_unless_it_found_something(result) -> None:
+    result[:] = [found(Verdict.PASS, Verdict.PASS, Verdict.UNTESTED).model_copy(update={"cut_off": True})]
+    assert conform("t", options=TargetOptions(), outputs=QUIET) == 3
+    result[:] = [found(Verdict.PASS, Verdict.FAIL).model_copy(update={"cut_off": True})]
+    assert conform("t", options=TargetOptions(), outputs=QUIET) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_early_and_keeps_the_results(tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "result.json"
+    command = [sys.executable, "-m", "smtpbench", "conform", "lab:reference", "--json", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=60)
+    assert running.returncode == 3, said
+    assert "Inconclusive: ended early" in said
+    kept = ConformanceResult.model_validate_json(out.read_text(encoding="utf-8"))
+    assert first.split()[1] in {one.id for one in kept.cases if one.verdict is not Verdict.UNTESTED}
+    reasons = {one.reason for one in kept.cases if one.verdict is Verdict.UNTESTED}
+    assert f"the run was ended early ({number.name})" in reasons
+    assert kept.cut_off

@@ -75,7 +75,7 @@ cli.main()
 def test_nohup_keeps_its_word() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert ending_signals() == [signal.SIGTERM]
+        assert ending_signals() == [signal.SIGINT, signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert ending_signals() == [signal.SIGTERM, signal.SIGHUP]
+    assert ending_signals() == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -142,6 +142,20 @@ async def test_when_the_time_is_over_the_rest_is_given_up() -> None:
     assert not record.running
 
 
+async def test_a_run_that_is_cut_off_keeps_what_is_done() -> None:
+    record = Record()
+    schedule = Schedule(cast(Bench, record), CASES, jobs=2, deadline=WAIT)
+    await asyncio.wait_for(schedule.result(CASES[0]), WAIT)
+    record.hold = asyncio.Event()
+    schedule.cut_off("ended")
+    schedule.cut_off("ended again")
+    await asyncio.wait_for(schedule.run(), WAIT)
+    assert CASES[0].id in record.done
+    assert set(record.given_up) == {case.id for case in CASES} - set(record.done)
+    assert set(record.given_up.values()) == {"ended"}
+    assert not record.running
+
+
 async def test_stopping_early_leaves_nothing_running() -> None:
     record = Record(hold=asyncio.Event())
     before = asyncio.all_tasks()

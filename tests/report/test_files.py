@@ -63,6 +63,11 @@ def test_one_file_that_cannot_be_written_does_not_cost_the_others(tmp_path: Path
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_longest_name_there_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * (os.pathconf(tmp_path, "PC_NAME_MAX") - 5) + ".json")
+    assert write_text(path, "{}").read_text() == "{}"
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path, load: LoadResult) -> None:
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
