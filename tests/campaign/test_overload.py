@@ -16,9 +16,10 @@ from smtpbench.campaign.overload import Plan, answers, run_fault
 from smtpbench.campaign.queue import Patience
 from smtpbench.errors import Inconclusive, UsageError
 from smtpbench.lab.shortage import shortages
-from smtpbench.target import Disturb, Target, load_toml
+from smtpbench.target import Disturb, Target, Timeouts, load_toml
 
 WAIT = 30.0
+TIMEOUTS = Timeouts(reply=4.0)  # a run whose target has fallen silent for good ends after that
 PLAN = Plan(before_s=0.5, fault_s=1.5, after_s=1.5, patience_s=30.0)
 IMPATIENT = Plan(before_s=0.5, fault_s=1.5, after_s=1.0, patience_s=3.0)
 
@@ -36,7 +37,8 @@ def serving(folder: Path, *faults: str) -> Iterator[Target]:
             assert process.stdout is not None
             assert process.stdout.readline().startswith(b"listening")
             target = load_toml(folder / "target.toml")
-            yield target.model_copy(update={"shortage": shortages(target.main.port, folder)})
+            short = shortages(target.main.port, folder)
+            yield target.model_copy(update={"shortage": short, "timeouts": TIMEOUTS})
         finally:
             process.terminate()
             process.wait(WAIT)

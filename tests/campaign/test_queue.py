@@ -171,8 +171,8 @@ def test_a_slow_domain_and_the_others(tmp_path: Path) -> None:
     domains = ["slow.relay.example", "fast.relay.example"]
     with serving() as target:
         result = run_queue(
-            target, {"rate": 40, "run_time": 6.0}, tmp_path / "ledger", domains=domains,
-            slow=Slow(domains[0], 1.0, 2.5),
+            target, {"rate": 40, "run_time": 4.0}, tmp_path / "ledger", domains=domains,
+            slow=Slow(domains[0], 1.0, 1.5),
         )  # fmt: skip
     assert result.ledger.wrong == {}
     fast, slow = result.domains
@@ -191,8 +191,8 @@ def test_one_line_for_all_is_held_up_by_a_slow_domain(tmp_path: Path) -> None:
     domains = ["slow.relay.example", "fast.relay.example"]
     with serving("queue-is-one-line") as target:
         result = run_queue(
-            target, {"rate": 10, "run_time": 8.0}, tmp_path / "ledger",
-            domains=domains, slow=Slow(domains[0], 0.5, 3.0), patience=Patience(10.0, WAIT),
+            target, {"rate": 10, "run_time": 5.0}, tmp_path / "ledger",
+            domains=domains, slow=Slow(domains[0], 0.5, 1.5), patience=Patience(10.0, WAIT),
         )  # fmt: skip
     assert result.ledger.wrong == {}
     assert result.head_of_line is not None

@@ -15,11 +15,11 @@ def queue(rate, service, seconds, seed):
     random = np.random.default_rng(seed)
     arrivals = np.cumsum(random.exponential(1 / rate, int(rate * seconds * 1.2)))
     arrivals = arrivals[arrivals < seconds]
-    ends, free = [], 0.0
-    for arrived, took in zip(arrivals, random.exponential(1 / service, len(arrivals)), strict=True):
-        free = max(free, arrived) + took
-        ends.append(free)
-    return (arrivals * NS).astype(np.int64), (np.array(ends) * NS).astype(np.int64)
+    done = np.cumsum(took := random.exponential(1 / service, len(arrivals)))
+    ends = done + np.maximum.accumulate(
+        arrivals - (done - took)
+    )  # who comes waits until all before have gone
+    return (arrivals * NS).astype(np.int64), (ends * NS).astype(np.int64)
 
 
 def judged(rate, service, seconds=30.0):

@@ -236,7 +236,7 @@ class Slow:
 def test_time_in_which_nobody_looked_is_no_silence(tmp_path, sending, monkeypatch):
     """A machine that is overloaded, or we ourselves, may be the reason that nothing was seen for long."""
     monkeypatch.setattr(looking, "LOOK_WORTH_S", 0.05)
-    source = Slow(4, 0.4)
+    source = Slow(4, 0.15)  # and four times as long between two looks: longer than `settle_s`
     with Follower(source, tmp_path / "ledger") as follower:
         source.content = sending.next()
         done = follower.drain(settle_s=0.5, within_s=WAIT, linger_s=0)

@@ -100,7 +100,7 @@ class Person(SmtpUser):
 class UpAndDown(LoadTestShape):
     def tick(self):
         at = self.get_run_time()
-        for end, users in ((3, 1), (7, 4), (11, 2)):
+        for end, users in ((2, 1), (5, 4), (8, 2)):
             if at < end:
                 return users, 10
         return None
