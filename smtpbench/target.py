@@ -39,7 +39,7 @@ class _Strict(BaseModel):
 class Endpoint(_Strict):
     """Where one service of the target listens, and how TLS begins there."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Port
     tls: Literal["none", "starttls", "implicit"] = "none"
 
@@ -436,11 +436,16 @@ def require_authorized(target: Target, authorized: frozenset[str]) -> None:
     hosts = [endpoint.host for endpoint in target.endpoints.values()]
     places = (target.observe, *target.read) if target.observe else target.read
     for host in [*hosts, *(one.mailbox.host for one in places if one.mailbox)]:
-        if host not in authorized and not is_loopback(host):
-            raise UsageError(
-                f"{host} is not a loopback address: add --authorized {host} "
-                "if you are allowed to test that server"
-            )
+        require_host(host, authorized)
+
+
+def require_host(host: str, authorized: frozenset[str]) -> None:
+    """Refuse a `host` off this machine that was not typed after ``--authorized``. Raises UsageError."""
+    if host not in authorized and not is_loopback(host):
+        raise UsageError(
+            f"{host} is not a loopback address: add --authorized {host} "
+            "if you are allowed to test that server"
+        )
 
 
 def is_loopback(host: str) -> bool:

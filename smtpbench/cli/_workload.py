@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from smtpbench.cli._common import option_group
+from smtpbench.errors import UsageError
 from smtpbench.load.scenario import find_scenario, is_toml, read_scenario
 from smtpbench.load.workload import DEFAULT_RUN_TIME_S, make_workload, overlay, parse_duration, with_users
 
@@ -107,6 +109,16 @@ ThresholdOpt = Annotated[
 LocalProcessesOpt = Annotated[
     int, typer.Option(help="Generator processes.", metavar="N", rich_help_panel="Workload")
 ]
+
+
+PROCESSES_A_CORE = 8  # one fills a core; more take memory, some 60 MB each, and give nothing
+
+
+def require_processes(number: int) -> None:
+    """That this machine has use, and room, for so many generator processes. Raises UsageError."""
+    most = PROCESSES_A_CORE * len(os.sched_getaffinity(0))
+    if not 1 <= number <= most:
+        raise UsageError(f"--processes {number}: expected 1 to {most}, {PROCESSES_A_CORE} for each core")
 
 
 @dataclass(frozen=True, slots=True)

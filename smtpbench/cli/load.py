@@ -21,6 +21,7 @@ from smtpbench.cli._workload import (
     DEFAULT_USERS,
     ThresholdOpt,
     WorkloadOptions,
+    require_processes,
     workload_fields,
     workload_option,
 )
@@ -158,7 +159,9 @@ def load(
         with watching(quiet=outputs.quiet) as watcher:
             run_worker(master_host, master_port, notice=watcher.notice)
         return EXIT_OK
-    if processes < 1:
+    if not master:
+        require_processes(processes)
+    elif processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     threshold = [*scenario_thresholds(workload.scenario), *threshold]
     thresholds = [parse_threshold(text) for text in threshold]

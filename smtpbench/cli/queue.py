@@ -23,7 +23,7 @@ from smtpbench.campaign.result import QueueResult
 from smtpbench.campaign.retry import WAIT_S, run_retries
 from smtpbench.cli._common import Outputs, TargetArg
 from smtpbench.cli._sustainable import SustainableOptions, search_on, settings_of
-from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions
+from smtpbench.cli._workload import LocalProcessesOpt, ThresholdOpt, WorkloadOptions, require_processes
 from smtpbench.cli.live import queue_progress
 from smtpbench.cli.load import write_and_show
 from smtpbench.conformance.result import Verdict
@@ -144,8 +144,7 @@ def queue(
         return _play_retries(target, options, outputs, retry_factor, wait, settle)
     if retry_factor is not None or wait is not None:
         raise UsageError("--retry-factor and --wait are about --retries, which is missing")
-    if processes < 1:
-        raise UsageError(f"--processes {processes}: expected 1 or more")
+    require_processes(processes)
     thresholds = [parse_threshold(text) for text in threshold]
     patience = patience_of(settle, drain)
     fields = workload.fields(recipient=options.recipient, sender=options.sender)

@@ -28,7 +28,7 @@ from smtpbench.errors import EXIT_OK, UsageError
 from smtpbench.server import MaildirStore, NullStore, Server, ServerConfig, Store
 from smtpbench.server.faults import FAULTS, with_faults
 from smtpbench.server.limits import LIMIT_NAMES, limited, parse_limits
-from smtpbench.target import Credentials, Endpoint, Role
+from smtpbench.target import MAX_PORT, Credentials, Endpoint, Role, require_host
 
 RoleOpt = Annotated[Role, typer.Option(help="What the port is for.")]
 MaildirOpt = Annotated[
@@ -40,6 +40,10 @@ RelayOpt = Annotated[
     typer.Option(
         metavar="DOMAIN=HOST:PORT", help="Send mail for this domain, and those below it, on to there."
     ),
+]
+RelayAuthorizedOpt = Annotated[
+    list[str],
+    typer.Option(metavar="HOST", help="A host off this machine that --relay may send to; repeatable."),
 ]
 SpoolOpt = Annotated[
     Path | None,
@@ -67,8 +71,9 @@ def serve(
     role: RoleOpt = Role.MX,
     maildir: MaildirOpt = None,
     relay: RelayOpt = None,
+    authorized: RelayAuthorizedOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
     spool: SpoolOpt = None,
-    fault: FaultOpt = [],  # noqa: B006 - typer's way to say "repeatable, none by default"
+    fault: FaultOpt = [],  # noqa: B006
     limit: LimitOpt = [],  # noqa: B006
     list_faults: ListFaultsOpt = False,
     tls_cert: TlsCertOpt = None,
@@ -93,7 +98,7 @@ def serve(
         users=_users(username, password_env),
         tls=tls,
         certificate=certificate,
-        relays=_relays(relay),
+        relays=_relays(relay, frozenset(authorized)),
         spool=_made(spool, "--spool") if spool is not None else None,
         relay_retry=RELAY_RETRY_S,
     )
@@ -128,13 +133,14 @@ def _print_faults() -> None:
     Console().print(table)
 
 
-def _relays(relay: str | None) -> dict[str, tuple[str, int]]:
+def _relays(relay: str | None, authorized: frozenset[str]) -> dict[str, tuple[str, int]]:
     if relay is None:
         return {}
     domain, equals, where = relay.partition("=")
     host, _, port = where.rpartition(":")
-    if not domain or not equals or not host or not port.isdecimal():
+    if not domain or not equals or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
         raise UsageError(f"--relay {relay}: expected DOMAIN=HOST:PORT")
+    require_host(host.strip("[]"), authorized)
     return {domain.lower(): (host.strip("[]"), int(port))}
 
 

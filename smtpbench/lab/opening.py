@@ -38,11 +38,10 @@ def open_target(
     raises for a server that is not ours.
     """
     if is_lab(spec):
-        with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as target:
-            yield apply_options(target, options)
+        with _lab("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB), spec) as started:
+            yield _permitted(started, options)
         return
-    target = apply_options(_described(spec), options)
-    require_authorized(target, frozenset(options.authorized))
+    target = _permitted(_described(spec), options)
     check(target)
     yield target
 
@@ -62,17 +61,23 @@ def open_running(
     if is_lab(spec):
         wanted = recipe("aiosmtpd" if spec == EMBEDDED else spec.removeprefix(_LAB))
         with wanted.run() as running:
-            yield Running(apply_options(running.target, options), running.machine)
+            yield Running(_permitted(running.target, options), running.machine)
         return
-    target = apply_options(_described(spec), options)
+    target = _permitted(_described(spec), options)
     if target.crash is None:
         raise UsageError(
             f"{spec}: how is it killed and started? expected [crash] with kill and start in a target file"
         )
-    require_authorized(target, frozenset(options.authorized))
     check(target)
     with closing(CommandMachine(target, target.crash)) as machine:
         yield Running(target, machine)
+
+
+def _permitted(target: Target, options: TargetOptions) -> Target:
+    """`target` with `options`, all of whose hosts may be talked to. Raises UsageError."""
+    changed = apply_options(target, options)
+    require_authorized(changed, frozenset(options.authorized))
+    return changed
 
 
 def _described(spec: str) -> Target:

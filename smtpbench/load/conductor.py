@@ -178,7 +178,9 @@ class Conductor:
         if self._order.role == "local":
             limit = time.monotonic() + CONNECT_S
             for _ in range(wanted):
-                self._workers.append(_start_worker(runner.server.port, self._order.scenario))
+                gevent.sleep(0)  # an order to stop is heard between two
+                if not self._stopped:
+                    self._workers.append(_start_worker(runner.server.port, self._order.scenario))
         else:
             where = f"{self._order.master_host}:{runner.server.port}"
             self._say({"notice": f"waiting for {wanted} worker{'s' * (wanted != 1)} on {where}"})

@@ -166,6 +166,17 @@ def test_a_public_address_is_refused_before_a_packet_leaves(smtpbench: Run, comm
     assert_one_line(result, 2, "not a loopback address", f"--authorized {host.strip('[]')}")
 
 
+@pytest.mark.parametrize("command", ["conform", "queue", "crash"])
+@pytest.mark.parametrize("option", ["--observe", "--read"])
+def test_a_mailbox_elsewhere_is_refused_for_a_server_of_ours_too(
+    smtpbench: Run, command: str, option: str
+) -> None:
+    result = smtpbench(
+        command, "lab:reference", option, "imap://u@192.0.2.1/", "--observe-password-env", "HOME"
+    )
+    assert_one_line(result, 2, "192.0.2.1 is not a loopback address", "--authorized 192.0.2.1")
+
+
 def test_another_host_authorized_is_not_this_one(smtpbench: Run) -> None:
     result = smtpbench("conform", "smtp://192.0.2.1:25", "--authorized", "192.0.2.2")
     assert_one_line(result, 2, "192.0.2.1 is not a loopback address")
@@ -221,6 +232,9 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
         (["conform", "--html", "/dev"], "/dev: cannot be written: Is a directory"),
         (["certify", "--out", "/dev/null"], "/dev/null: cannot be written: Not a directory"),
         (["load", "--json", "x", "--html", "./x"], "/x: two results cannot go into one file"),
+        (["load", "--processes", "100000"], "--processes 100000: expected 1 to "),
+        (["queue", "--processes", "0"], "--processes 0: expected 1 to "),
+        (["load", "--master", "--processes", "0"], "--processes 0: expected 1 or more"),
         (["queue", "--settle", "x"], "--settle 'x' is not a duration"),
         (["queue", "--trial-time", "20s"], "--trial-time is about --find-sustainable, which is missing"),
         (["crash", "--before", "x"], "--before 'x' is not a duration"),

@@ -119,7 +119,16 @@ def test_mistakes_are_told_before_it_listens(options, text):
         serve(**{"listen": "127.0.0.1:0", "role": Role.MX, **given})
 
 
-@pytest.mark.parametrize("relay", ["relay.example", "=127.0.0.1:25", "a.example=25", "a.example=host:x"])
+def test_a_relay_off_this_machine_has_to_be_authorized():
+    with pytest.raises(
+        UsageError, match=r"192\.0\.2\.1 is not a loopback address: add --authorized 192\.0\.2\.1"
+    ):
+        serve(relay="relay.example=192.0.2.1:25", authorized=["192.0.2.2"])
+
+
+@pytest.mark.parametrize(
+    "relay", ["relay.example", "=127.0.0.1:25", "a.example=25", "a.example=host:x", "a.example=localhost:0"]
+)
 def test_a_relay_that_makes_no_sense(relay):
     with pytest.raises(UsageError, match="expected DOMAIN=HOST:PORT"):
         serve(relay=relay)

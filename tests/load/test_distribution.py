@@ -251,3 +251,30 @@ async def test_a_master_that_dies_ends_its_workers(running: Running) -> None:
     assert worker.process.returncode == 0
     assert worker.lines[-1]["error"]["kind"] == "Inconclusive"
     assert "said nothing for 10 s" in worker.lines[-1]["error"]["text"]
+
+
+STOPPED_AT_ONCE = """
+import subprocess
+from smtpbench.load import conductor
+from smtpbench.load.order import Order
+from smtpbench.target import Endpoint, Role, Target
+
+started = []
+
+def start(port, scenario):
+    started.append(port)
+    made.stop()
+    return subprocess.Popen(["true"])
+
+conductor._start_worker = start
+target = Target(endpoints={Role.MX: Endpoint(port=9)})
+made = conductor.Conductor(Order(target=target, workload={"users": 1}, processes=5), lambda line: None)
+made.run()
+print(len(started))
+"""
+
+
+async def test_a_run_that_is_ended_while_its_workers_start_starts_no_more() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", STOPPED_AT_ONCE, stdout=PIPE)
+    said, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    assert said.split() == [b"1"]
