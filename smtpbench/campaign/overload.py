@@ -203,7 +203,9 @@ def run_fault(
         follower.ledger.close()
         raise director.error
     result.closed, result.observer = drain.closed, source.where
-    result.unsure = follower.looker.trouble if drain.gone else patience.unsure(target)
+    result.unsure = (
+        (follower.looker.trouble or follower.looker.blind) if drain.gone else patience.unsure(target)
+    )
     _describe(result, follower, director, load, disturb)
     follower.ledger.close()
     result.checks = judge(result)

@@ -233,7 +233,7 @@ def _result(
     result.observed_by = source.protocol
     result.interrupted = load.interrupted or drain.interrupted
     result.closed, result.settle_s = drain.closed, settle_s
-    result.unsure = follower.looker.trouble if drain.gone else unsure
+    result.unsure = (follower.looker.trouble or follower.looker.blind) if drain.gone else unsure
     ledger.import_journals()
     balance = ledger.balance(closed=drain.closed and not unsure)
     describe(result, balance)

@@ -41,7 +41,7 @@ JOIN_S = 90.0  # a look over the network is bounded by less
 class Drain:
     """How waiting for the rest ended. `closed`: the target has had its time, what is missing now is lost.
 
-    `gone`: nobody could look any more, so what is missing may have arrived.
+    `gone`: nobody could look any more, or ever, so what is missing may have arrived.
     """
 
     closed: bool
@@ -101,8 +101,9 @@ class Follower:
         """Wait until every accepted message is settled, and then `linger_s` for duplicates.
 
         Readers get as long as they find something. If messages are missing, nothing more is expected once
-        looks have found nothing for `settle_s`; the wait ends after `within_s` in any case, or when nobody
-        can look any more, and then the missing ones may still be on their way. KeyboardInterrupt ends it too.
+        looks have found nothing for `settle_s`, in a place that is there; the wait ends after `within_s` in
+        any case, or when nobody can look any more, and then the missing ones may still be on their way.
+        KeyboardInterrupt ends it too.
         `progress` hears about once a second how long it has been.
         """
         begun = time.monotonic()
@@ -122,7 +123,7 @@ class Follower:
                 elif self.looker.gone:
                     return Drain(False, waited, gone=True)
                 elif self.looker.silent_s >= settle_s:
-                    return Drain(True, waited)
+                    return Drain(not self.looker.blind, waited, gone=bool(self.looker.blind))
                 if time.monotonic() - told >= PROGRESS_S:
                     told = time.monotonic()
                     progress(waited)

@@ -55,6 +55,11 @@ class Looker:
         self.silent_s, self.in_vain, self._at = 0.0, 0, time.monotonic()
 
     @property
+    def blind(self) -> str:
+        """Why none of its looks can have found anything; "" if some can."""
+        return self.source.absent
+
+    @property
     def gone(self) -> bool:
         """Whether it is not expected back."""
         return self.away_s >= GONE_S

@@ -22,7 +22,7 @@ from smtpbench.delivery.observers import open_observer
 from smtpbench.delivery.observers.files import maildirs
 from smtpbench.delivery.observers.model import stored
 from smtpbench.delivery.observers.network import NetworkObserver
-from smtpbench.errors import UsageError
+from smtpbench.errors import Inconclusive, UsageError
 from smtpbench.server.sink import Sink, sink_config
 from smtpbench.server.sink_receiver import Taken
 from smtpbench.server.sink_script import SinkScript
@@ -55,12 +55,14 @@ class Source(Protocol):
     """A place where messages arrive.
 
     `protocol` is by which recipients read there, "" where nobody does; looks are `poll_s` apart or more.
+    `absent` says that the place has not come into being yet, "" if it has: looks in vain then prove nothing.
     """
 
     where: str
     protocol: str
     poll_s: float
     exact: bool  # whether `at_ns` is the time of arrival, and not that of a look
+    absent: str
 
     async def start(self) -> None:
         """Begin: what is there already does not count. Raises SmtpbenchError."""
@@ -118,7 +120,7 @@ class SinkSource:
     rules count from there.
     """
 
-    exact, protocol, poll_s = True, "", POLL_S
+    exact, protocol, poll_s, absent = True, "", POLL_S, ""
 
     def __init__(self, host: str, port: int, script: SinkScript | None = None) -> None:
         self._taken: list[Taken] = []
@@ -182,6 +184,7 @@ class MaildirSource:
         self._known: set[str] = set()
         self._looked_ns = 0
         self.where = f"maildir:{path}"
+        self.absent = f"there is no Maildir at {path}, or none that we may read"
 
     async def start(self) -> None:
         """Note what is there. Raises UsageError where the path cannot come into being either."""
@@ -211,11 +214,14 @@ class MaildirSource:
     def _unknown(self) -> Iterator[tuple[str, str]]:
         """What each message is known by, and its file."""
         for maildir in maildirs(self._path):
+            self.absent = ""
             for folder in (maildir / "new", maildir / "cur"):
                 try:
                     names = os.listdir(folder)  # noqa: PTH208 - a Path for each of 50,000 names takes ten times as long
                 except FileNotFoundError:  # removed between two looks
                     continue
+                except PermissionError as error:
+                    raise Inconclusive(f"{folder}: {error.strerror}") from None
                 for name in names:
                     key = f"{maildir}/{name.partition(':')[0]}"
                     if key not in self._known:
@@ -255,6 +261,7 @@ class MboxSource:
         self._done: dict[Path, int] = {}  # octets given out
         self._size: dict[Path, int] = {}  # at the last look
         self.where = f"mbox:{path}"
+        self.absent = f"there is no mbox at {path}"
 
     async def start(self) -> None:
         """Note what is there. Raises UsageError where the path cannot come into being either."""
@@ -271,9 +278,10 @@ class MboxSource:
         return await asyncio.to_thread(self._look)
 
     def _files(self) -> list[Path]:
-        if self._path.is_dir():
-            return [file for file in sorted(self._path.iterdir()) if file.is_file()]
-        return [self._path] if self._path.exists() else []
+        files = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
+        there = [file for file in files if file.is_file()]
+        self.absent = "" if there else self.absent
+        return there
 
     def _look(self) -> list[Seen]:
         now, (last, since) = time.time_ns(), self._looked_ns
@@ -299,7 +307,7 @@ class MboxSource:
 class MailboxSource:
     """A mailbox on an IMAP or POP3 server."""
 
-    exact = False
+    exact, absent = False, ""
 
     def __init__(self, observer: NetworkObserver, mailbox: Mailbox) -> None:
         self._observer = observer

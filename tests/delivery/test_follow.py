@@ -174,12 +174,23 @@ def test_arrivals_and_reports_go_into_the_ledger(tmp_path, sending):
 
 
 def test_what_does_not_come_is_lost_once_nothing_comes_for_a_while(tmp_path, sending):
+    put(tmp_path / "mail", b"Subject: of somebody else\n\n")
     with Follower(MaildirSource(tmp_path / "mail"), tmp_path / "ledger") as follower:
         sending.next()
         drain = follower.drain(settle_s=0.5, within_s=WAIT)
     assert drain.closed
     assert drain.waited_s >= 0.5
     assert follower.ledger.balance(closed=drain.closed).counts.lost == 1
+
+
+@pytest.mark.parametrize("kind", [MaildirSource, MboxSource])
+def test_nothing_is_lost_in_a_place_that_never_was(tmp_path, sending, kind):
+    with Follower(kind(tmp_path / "mistyped"), tmp_path / "ledger") as follower:
+        sending.next()
+        drain = follower.drain(settle_s=0.3, within_s=WAIT)
+    assert (drain.closed, drain.gone) == (False, True)
+    assert f"at {tmp_path / 'mistyped'}" in follower.looker.blind
+    assert follower.ledger.balance(closed=drain.closed).counts.pending == 1
 
 
 def test_what_may_still_come_when_the_wait_is_over_is_not_lost(tmp_path, sending):
@@ -214,7 +225,7 @@ def test_a_source_that_fails_later_is_an_error_too(tmp_path, sending, monkeypatc
 class Slow:
     """A source whose looks take their time; the message comes with the last of a few."""
 
-    where, exact, protocol, poll_s = "slow", True, "", 0.1
+    where, exact, protocol, poll_s, absent = "slow", True, "", 0.1, ""
 
     def __init__(self, looks, took):
         self.looks, self.took, self.content = looks, took, b""
