@@ -332,7 +332,7 @@ class Target(_Strict):
 def load_toml(path: Path) -> Target:
     """The target a TOML file describes. Raises UsageError, one line per mistake (key, value, expected)."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -379,10 +379,15 @@ _SECTIONS: dict[str, type[_Strict]] = {
 }
 
 
+_BELOW: dict[str, type[_Strict]] = {"shortage": Disturb}  # tables in a table of another kind
+
+
 def _known_keys(location: tuple[str | int, ...]) -> str:
     """The keys that are known where an unknown one was found."""
-    section = Target if len(location) == 1 else _SECTIONS[str(location[0])]
-    return ", ".join(section.model_fields)
+    name = str(location[0])
+    inner = _BELOW if len(location) > 2 else {}
+    section = Target if len(location) == 1 else inner.get(name, _SECTIONS[name])
+    return ", ".join(field.alias or key for key, field in section.model_fields.items())
 
 
 def to_toml(target: Target) -> str:

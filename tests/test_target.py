@@ -332,3 +332,25 @@ def test_a_next_hop_needs_an_address(listen):
 def test_an_unknown_key_of_a_next_hop_is_named():
     with pytest.raises(UsageError, match=r"relay\.port: unknown key .* listen, domain, retry_s, certificate"):
         parse_target({"endpoints": {"mx": {"port": 25}}, "relay": {**RELAY, "port": 1}}, where="x")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_bytes(b"\xef\xbb\xbf[endpoints.mx]\nport = 25\n")
+    assert load_toml(path).main.port == 25
+
+
+@pytest.mark.parametrize(
+    ("table", "known"),
+    [
+        ("[shortage]", "disk-full, descriptors"),
+        ("[shortage.disk-full]\nstrike='a'\nrecover='b'", "strike, recover"),
+    ],
+)
+def test_the_keys_of_tables_in_tables_are_told_as_they_are_written(
+    tmp_path: Path, table: str, known: str
+) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text(f"{table}\ncolour = 1\n[endpoints.mx]\nport = 25\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"colour: unknown key .* expected one of {known}$"):
+        load_toml(path)

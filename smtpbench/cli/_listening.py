@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,7 @@ def listen_address(listen: str, option: str = "--listen", host: str | None = Non
     """Host and port of ``HOST:PORT``, or of ``PORT`` if there is a `host` for that. Raises UsageError."""
     said, _, port = listen.rpartition(":")
     found = said.strip("[]") or (host if ":" not in listen else None)
-    if not found or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+    if not found or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
         raise UsageError(f"{option} {listen}: expected {'HOST:PORT' if host is None else '[HOST:]PORT'}")
     return found, int(port)
 

@@ -71,7 +71,7 @@ class Baseline(BaseModel):
 def load_baseline(path: Path) -> Baseline:
     """The baseline in a TOML or JSON file. Raises UsageError, one line per mistake."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         data: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         return _without_duplicates(path, Baseline.model_validate(data))
     except OSError as error:

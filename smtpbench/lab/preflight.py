@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
@@ -18,8 +19,8 @@ CA_ADVICE = " (--ca names the CA to trust)"
 def preflight(target: Target) -> None:
     """See that every endpoint of `target` greets as an SMTP server and begins TLS as the target says.
 
-    Raises UsageError for a CA file that is not there; Unreachable, TlsFailed, DeadlineExceeded, NotSmtp or
-    ConnectionLost for what is wrong with an endpoint; Inconclusive if it turns us away.
+    Raises UsageError for a CA file that is not there or holds none; Unreachable, TlsFailed, DeadlineExceeded,
+    NotSmtp or ConnectionLost for what is wrong with an endpoint; Inconclusive if it turns us away.
     """
     _check_ca(target)
     asyncio.run(_all(target, target.endpoints))
@@ -39,8 +40,16 @@ def preflight_for_cases(main: Role | None, target: Target) -> None:
 
 
 def _check_ca(target: Target) -> None:
-    if target.tls.ca is not None and not target.tls.ca.is_file():
-        raise UsageError(f"tls.ca: {target.tls.ca}: no such file")
+    ca = target.tls.ca
+    if ca is None:
+        return
+    if not ca.is_file():
+        raise UsageError(f"tls.ca: {ca}: no such file")
+    try:
+        ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        why = "no certificate in PEM is in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(f"tls.ca: {ca}: {why}") from None
 
 
 async def _all(target: Target, roles: Iterable[Role], pass_over: Collection[int] = ()) -> None:

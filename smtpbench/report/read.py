@@ -62,7 +62,7 @@ def read_run(path: Path) -> Run:
 
 def _read_file(path: Path) -> Run:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -77,6 +77,10 @@ def _read_file(path: Path) -> Run:
     if not run.halves:
         raise UsageError(f"{path}: no result is in it")
     return run
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def _first(error: ValidationError) -> str:

@@ -209,6 +209,8 @@ def test_a_password_in_the_url_is_refused_and_not_shown(smtpbench: Run) -> None:
             "a password in the URL is refused",
         ),
         (["conform", "smtp://127.0.0.1:25", "--username", "alice"], "--username needs --password-env"),
+        (["load", "smtp://127.0.0.1:25", "--ca", __file__], ".py: no certificate in PEM is in it"),
+        (["sink", "--listen", f"127.0.0.1:{'9' * 5000}"], ": expected HOST:PORT"),
         (["conform", "smtp://127.0.0.1:25", "--ca", "/nonexistent.pem"], "/nonexistent.pem: no such file"),
         (["load", "smtp://127.0.0.1:25", "--observe", "imap://192.0.2.1"], "192.0.2.1 is not a loopback"),
         (["load", "smtp://127.0.0.1:25", "--dkim-selector", "a"], "give --dkim KEYFILE"),

@@ -94,6 +94,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, load: LoadResult)
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ('{"rate": NaN}', "not JSON: NaN is no number"),
         ("[]", "schema is None"),
         ('{"schema": "other/1"}', "schema is 'other/1'"),
         ('{"schema": ["smtpbench.load/1"]}', "schema is"),
