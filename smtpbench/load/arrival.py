@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from time import perf_counter_ns as clock
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from smtpbench.errors import ConnectionLost, DeadlineExceeded, NotSmtp, SessionError, Unreachable
 from smtpbench.load.eventloop import EventLoop
@@ -22,6 +22,9 @@ from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import QUIT
 from smtpbench.wire.ehlo import Extensions, parse_extensions
 from smtpbench.wire.replies import Anomaly, Reply
+
+if TYPE_CHECKING:
+    from smtpbench.load.visit import Visit
 
 GOODBYE_S = 1.0  # how long a server may take over QUIT before we close without its answer
 LOCAL_LIMITS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
@@ -125,7 +128,12 @@ class _Step:
     limit_ns: int
 
     def expire(self) -> None:
-        """It took too long."""
+        """It took too long, unless a chat has come further meanwhile."""
+        self._flow.catch_up()
+        if self._then is not None and self.limit_ns < clock():
+            self._give_up()
+
+    def _give_up(self) -> None:
         raise NotImplementedError
 
     def _end(self, error: SessionError | None = None) -> None:
@@ -142,23 +150,34 @@ class _Step:
 
 
 class Arrival(_Step):
-    """Connect, greeting, EHLO. With implicit TLS it ends when there is a connection.
+    """Connect, or go on with a visit, greeting, EHLO. With implicit TLS it ends when there is a connection.
 
     What it learns is in the flow: `connected_at`, `greeting`, and `hello` if EHLO was taken.
     """
 
-    __slots__ = ("_door", "_rec", "_since", "_to", "_transport")
+    __slots__ = ("_door", "_rec", "_since", "_to", "transport")
 
-    def __init__(self, door: Door, recorder: Recorder, flow: Flow, then: Then, loop: EventLoop) -> None:
+    def __init__(
+        self,
+        door: Door,
+        recorder: Recorder,
+        flow: Flow,
+        then: Then,
+        loop: EventLoop,
+        visit: Visit | None = None,
+    ) -> None:
         self._flow, self._loop, self._then = flow, loop, then
         self._door, self._rec = door, recorder
         self._to = "no connection"
-        self._since = now = clock()
+        self._since = now = clock() if visit is None else visit.started
         self.limit_ns = now + door.connect_ns
         flow.listener = self
         loop.patience.add(self)
         try:
-            self._transport = loop.connect(flow, door.host, door.port)
+            if visit is None:
+                self.transport = loop.connect(flow, door.host, door.port)
+            else:
+                self.transport = loop.adopt(flow, visit, connected=flow.replayed_at != 0)
         except OSError as error:
             loop.call_soon(self._end, _unreachable(door, error))
 
@@ -203,15 +222,14 @@ class Arrival(_Step):
         else:
             self._end(ConnectionLost(f"{self._door.address}: {self._to}: the server closed the connection"))
 
-    def expire(self) -> None:
-        """It took too long."""
+    def _give_up(self) -> None:
         door = self._door
         if self._to == "no connection":
             self._end(Unreachable(f"{door.address}: no connection within {door.connect_timeout:g} s"))
         else:
             late = f"no reply within {door.reply_timeout:g} s"
             self._end(DeadlineExceeded(f"{door.address}: {self._to}: {late}"))
-        self._transport.abort()
+        self.transport.abort()
 
     def _good(self, reply: Reply) -> bool:
         if reply.severity != 2:
@@ -242,8 +260,7 @@ class Goodbye(_Step):
         """Closed without an answer."""
         self._end()
 
-    def expire(self) -> None:
-        """Enough."""
+    def _give_up(self) -> None:
         self._end()
 
 

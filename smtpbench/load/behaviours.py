@@ -40,6 +40,8 @@ def _forget(_value: int) -> None:
 class OddFlow(Flow):
     """A session that is led reply by reply, and waits while the server takes no more octets."""
 
+    conductible = False
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._writable = asyncio.Event()

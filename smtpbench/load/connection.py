@@ -13,6 +13,7 @@ from time import perf_counter_ns as clock
 from typing import Protocol, cast
 
 from smtpbench.errors import ConnectionLost, NotSmtp
+from smtpbench.load.chat import AS_GREETED, DONE, Opening
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.transport import SocketTransport
 from smtpbench.wire.replies import Reply, ReplyParser, escape
@@ -72,7 +73,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_early", "_heard", "_on", "_parser", "_partial", "_rec", "_waiter", "_write", "broken",
-        "connected_at", "greeting", "hello", "listener", "onlooker", "transport",
+        "conducted", "connected_at", "greeting", "hello", "listener", "onlooker", "opening", "replayed_at",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
@@ -90,12 +92,15 @@ class Connection(asyncio.Protocol):
         self.greeting: Reply | None = None
         self.hello: Reply | None = None  # to EHLO or LHLO
         self.onlooker: Onlooker | None = None
+        self.conducted = False  # there may be chats
+        self.opening: Opening | None = None  # that a chat has begun with
+        self.replayed_at = 0  # when what is heard now has come, if it came in a chat (`clock` ns)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
         self.transport = cast("asyncio.Transport", transport)
         self._write: Callable[[bytes], None] = self.transport.write
-        self.connected_at = clock()
+        self.connected_at = self.replayed_at or clock()
         if self.onlooker is not None:
             self.onlooker.look()
         if self.listener is not None:
@@ -149,6 +154,54 @@ class Connection(asyncio.Protocol):
 
     # --- replies ---
 
+    def replay(self, replies: Sequence[int], what: int) -> bytes:
+        """See `Conducted`. What is written after a reply went out when it came, but for that after the last
+        one of a chat that is DONE."""
+        write, said = self._write, [b""]
+        sent = len(replies) - 2 * (what == DONE)
+        self._write = said.append
+        try:
+            for index in range(0, sent, 2):
+                self.replayed_at = replies[index + 1]
+                self._replayed(replies[index], self.replayed_at)
+        finally:
+            self._write, self.replayed_at = write, 0
+        if len(said) != sent // 2 + 1:
+            raise RuntimeError(f"{len(said) - 1} of {sent // 2} steps of a chat taken")
+        if what == DONE:
+            self._replayed(replies[-2], replies[-1])
+        return said[-1]
+
+    def _replayed(self, code: int, now: int) -> None:
+        """A reply of a chat has come, at `now`."""
+        note = self._rec.reply
+        if self._on is None:
+            reply = self._foretold(code)
+            note(reply.code)
+            if self.listener is not None:
+                self.listener.heard(reply, now)
+        else:
+            note(code)
+            self._heard = now
+            on = self._on
+            on(code, now)
+
+    def _foretold(self, code: int) -> Reply:
+        """What a chat has heard before MAIL or after QUIT."""
+        if code > 0 or self.opening is None:
+            return Reply(code, (b"",), b"%d \r\n" % code)
+        return self.opening.greeting if code == AS_GREETED else self.opening.offers
+
+    def recall(self) -> None:
+        """Go on without a chat, if one has begun."""
+        if isinstance(self.transport, SocketTransport):
+            self.transport.recall()
+
+    def catch_up(self) -> None:
+        """Hear what has come in a chat until now."""
+        if isinstance(self.transport, SocketTransport):
+            self.transport.catch_up()
+
     def data_received(self, data: bytes) -> None:
         """Take replies; the common case, whole lines that say yes, needs no parser."""
         now = clock()
@@ -172,6 +225,8 @@ class Connection(asyncio.Protocol):
                     self.abort()
                     return
                 on(code, now)
+                if self.conducted and len(codes) > 1:
+                    self.recall()  # a chat that began with one of them would not hear of the next
         else:
             self._parse(data, now)
 
@@ -183,6 +238,7 @@ class Connection(asyncio.Protocol):
                 self._rec.reply(reply.code)
                 self._set_up_reply(reply, now, expected=reply is replies[0])
             elif reply.code >= _LOWEST_CODE and not overflowed:
+                self.recall()
                 self._reply(reply.code, now, reply.raw)
             else:
                 self.abort()  # not SMTP: what it and the rest mean for the message is unknown

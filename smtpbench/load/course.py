@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns as clock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from smtpbench.errors import SessionError
 from smtpbench.load.arrival import Arrival, Goodbye
@@ -19,6 +19,10 @@ from smtpbench.load.flow import Flow
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.opening import Opening, settle
 from smtpbench.load.recorder import Recorder
+from smtpbench.load.transport import SocketTransport
+
+if TYPE_CHECKING:
+    from smtpbench.load.visit import Visit
 
 BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
 
@@ -26,9 +30,17 @@ BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could 
 class Gate:
     """Lets `limit` in at a time, in the order in which they came."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_wait: Callable[[], object] | None = None) -> None:
         self._free = limit
         self._waiting: deque[Callable[[], None]] = deque()
+        self._on_wait = on_wait  # called when the first has to wait
+
+    def enter_now(self) -> bool:
+        """Enter if there is room; whether there was."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
 
     def enter(self, begin: Callable[[], None]) -> None:
         """Call `begin` as soon as there is room: now, as a rule. It leaves by `leave`."""
@@ -36,6 +48,8 @@ class Gate:
             self._free -= 1
             begin()
         else:
+            if self._on_wait is not None and not self._waiting:
+                self._on_wait()
             self._waiting.append(begin)
 
     def leave(self) -> None:
@@ -69,17 +83,18 @@ class Host(Protocol):
 
 
 class Course:
-    """A session of `kind`, of a user in a closed workload."""
+    """A session of `kind` for so many messages (negative: no limit), of a user in a closed workload."""
 
-    __slots__ = ("_error", "_gate", "_host", "_loop", "_step", "_task", "flow", "kind", "opened", "over",
-                 "recorder", "started", "user")  # fmt: skip
+    __slots__ = ("_error", "_gate", "_host", "_loop", "_step", "_task", "flow", "kind", "messages", "opened",
+                 "over", "recorder", "started", "user")  # fmt: skip
 
     def __init__(
-        self, host: Host, gate: Gate, loop: EventLoop, recorder: Recorder, kind: Kind, user: User | None
-    ) -> None:
+        self, host: Host, gate: Gate, loop: EventLoop, recorder: Recorder, kind: Kind, user: User | None,
+        messages: int,
+    ) -> None:  # fmt: skip
         self.started = clock()
         self._host, self._gate, self._loop, self.recorder = host, gate, loop, recorder
-        self.kind, self.user = kind, user
+        self.kind, self.user, self.messages = kind, user, messages
         self.flow: Flow | None = None
         self._step: Arrival | Goodbye | None = None
         self._task: asyncio.Task[None] | None = None
@@ -100,7 +115,16 @@ class Course:
             self._step.cancel()
         if self.flow is not None:
             self.flow.over = _nothing
+            self.flow.unplan()
             self.flow.abort()
+
+    def resume(self, visit: Visit, flow: Flow, connected_at: int) -> SocketTransport:
+        """Go on with a visit, which has passed the gate."""
+        self.started, self.flow = visit.started, flow
+        flow.replayed_at = connected_at
+        arrival = self._step = Arrival(self.kind.door, self.recorder, flow, self._arrived, self._loop, visit)
+        flow.replayed_at = 0
+        return arrival.transport
 
     # --- opening ---
 
@@ -175,6 +199,7 @@ class Course:
         """QUIT is answered, or there will be no answer."""
         assert self.flow is not None
         self._step = None
+        self.flow.unplan()
         self.flow.part()
         if not self.over:
             self.over = True

@@ -23,9 +23,12 @@ from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.meter import Meter, send_buffer
 from smtpbench.load.native import run_in_native_thread
+from smtpbench.load.openings import Openings
 from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget
+from smtpbench.load.transport import SocketTransport
+from smtpbench.load.visit import Visit, Visits
 from smtpbench.load.watch import Watch
 
 TICK_S = 0.05  # how often the loop's lag is sampled, and what was recorded folded if it is much
@@ -65,7 +68,9 @@ class Engine:
         self._loop = EventLoop()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()  # no session is left, once it was waited for
-        self._gate = Gate(CONNECTING_MAX)
+        self._openings = Openings(self._loop)
+        self._gate = Gate(CONNECTING_MAX, on_wait=lambda: self._loop.call_soon(self._visits.unfold_all))
+        self._visits = Visits(self, self._loop, self._gate, self._openings, supply)
         self._courses: set[Course] = set()
         self._makers: dict[str, Callable[[], Flow]] = {}  # by kind
         self._flows: set[Flow] = set()
@@ -101,7 +106,7 @@ class Engine:
     def add_user(self) -> User:
         """A user that begins now (closed workload)."""
         user = User()
-        self._call(lambda: self._live(user))
+        self._call(lambda: self._welcome(user))
         return user
 
     def remove_user(self, user: User) -> None:
@@ -120,6 +125,7 @@ class Engine:
     def stop(self) -> None:
         """End: begin no message, wait for those under way as long as a reply may take, hand over the rest."""
         self._supply.stopped = True  # at once: the loop may have replies to read before it hears of this
+        self._loop.halt_chats()
         self._call(self._stopping.set)
 
     def _call(self, action: Callable[[], None]) -> None:
@@ -137,6 +143,9 @@ class Engine:
         idle, self._idle = self._idle, []
         for flow in idle:
             self._over_with(flow)
+        self._visits.unfold_all()
+        for flow in self._flows:
+            flow.curtail()
         await self._beside.end()
         await self._drain()
         self._sweep(clock())  # what is owed since before its deadline is a timeout, not a drop
@@ -190,6 +199,7 @@ class Engine:
                 flow.wake()
 
     def _sweep(self, now: int) -> None:
+        self._visits.unfold_all()
         self._flows = {flow for flow in self._flows if not flow.broken or flow.under_way}
         for flow in list(self._flows):
             flow.expire(now - self._deadline_ns)
@@ -224,9 +234,33 @@ class Engine:
         while isinstance(kind := self._pick(), AbnormalKind):  # those drawn before it begin beside it
             self._beside.begin(kind)
         recorder = self._rec.of_kind(kind.name) if kind.name else self._rec
-        course = Course(self, self._gate, self._loop, recorder, kind, user)
+        messages = kind.messages()
+        if messages == 1 and not self._watch.is_next() and self._visits.begin(kind, recorder, user):
+            self._watch.pass_by()
+            return
+        course = Course(self, self._gate, self._loop, recorder, kind, user, messages)
         self._courses.add(course)
         course.begin()
+
+    def visited(self, user: User) -> None:
+        """See `Visitors`."""
+        self._opening -= 1
+        self._live_on(user, failed=False)
+
+    def unfolded(self, visit: Visit, connected_at: int) -> SocketTransport:
+        """See `Visitors`."""
+        course = Course(self, self._gate, self._loop, visit.recorder, visit.kind, visit.user, messages=1)
+        self._courses.add(course)
+        flow = self._unwatched_flow(visit.kind)
+        if connected_at:
+            flow.plan(visit)
+        else:
+            self._supply.give_back(visit.due)
+        return course.resume(visit, flow, connected_at)
+
+    def sent(self, used: dict[str, int]) -> None:
+        """See `Visitors`."""
+        self._sending.update(used)
 
     def opened(self, course: Course) -> None:
         """See `Host`."""
@@ -235,7 +269,9 @@ class Engine:
         self._opening -= 1
         course.recorder.counters["sessions"] += 1
         self._sessions += 1
-        flow.left = course.kind.messages()
+        if not flow.replayed_at:
+            self._openings.learn(course.kind, flow)
+        flow.left = course.messages
         if user is not None:
             user.flow = flow
             if user.stopped:
@@ -270,9 +306,13 @@ class Engine:
 
     def new_flow(self, kind: Kind) -> Flow:
         """See `Host`."""
+        flow = self._unwatched_flow(kind)
+        self._watch.meet(flow)
+        return flow
+
+    def _unwatched_flow(self, kind: Kind) -> Flow:
         make = self._makers.get(kind.name) or self._makers.setdefault(kind.name, self._maker(kind))
         flow = make()
-        self._watch.meet(flow)
         self._flows.add(flow)
         return flow
 
@@ -315,6 +355,11 @@ class Engine:
         since_due = now - due if isinstance(self._supply, Backlog) else None
         recorder.fail(outcome, now - max(started, due), since_due)
 
+    def _welcome(self, user: User) -> None:
+        if isinstance(self._supply, Budget):
+            self._supply.sharers += 1
+        self._live(user)
+
     def _live(self, user: User) -> None:
         """The next session of `user`, if it shall have one."""
         if not (user.stopped or self._supply.stopped or self._supply.spent):
@@ -334,8 +379,11 @@ class Engine:
 
     def _dismiss(self, user: User) -> None:
         user.stopped = True
+        if isinstance(self._supply, Budget):
+            self._supply.sharers -= 1
         if user.flow is not None:
             user.flow.left = 0
+            user.flow.curtail()
             self._wake(user.flow)
 
     # --- arrivals ---

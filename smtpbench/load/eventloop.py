@@ -24,12 +24,18 @@ from contextlib import suppress
 from contextvars import Context
 from functools import cached_property
 from time import monotonic, perf_counter_ns
-from typing import Protocol, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVarTuple, Unpack
 
+from smtpbench.load.chat import available, new_chats
 from smtpbench.load.native import original
 from smtpbench.load.transport import LONE_S, OnReady, SocketTransport
 
+if TYPE_CHECKING:
+    from smtpbench.load._chat import Chats
+    from smtpbench.load.visit import Visit
+
 Args = TypeVarTuple("Args")
+Poll = Callable[[float, int], list[tuple[int, Any]]]
 
 EVENTS_A_WAIT = 42  # of 12 octets: CPython allocates up to 512 itself, which is cheaper
 COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
@@ -47,6 +53,19 @@ class Impatient(Protocol):
 
     def expire(self) -> None:
         """It has waited long enough."""
+
+
+class Socket(Protocol):
+    """What the loop waits for where there is no other."""
+
+    def await_input(self, until: float) -> bool:
+        """Read, for some ms at most; whether anything came. A chat may go on until then (`monotonic`)."""
+
+    def watch(self) -> None:
+        """Have the loop's `epoll` tell what happens; what has happened before, it tells as well."""
+
+    def abort(self) -> None:
+        """Reset the connection."""
 
 
 class Patience:
@@ -79,21 +98,45 @@ class EventLoop(asyncio.BaseEventLoop):
         self._fine = self._epoll.fileno() < FD_SETSIZE
         self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
-        self._on_ready: OnReady = {self._waker.fileno(): self._woken}
+        self._poll: Poll = self._epoll.poll
+        self._chats: Chats | None = None
+        self.on_ready: OnReady = {self._waker.fileno(): self._woken}
         self._wanted = False  # asyncio has something to do
         self._before_wait: list[Callable[[], object]] = []
         self._called = False  # … and another thread has said so
-        self.sockets: set[SocketTransport] = set()  # those that connect made
-        self.unwatched: SocketTransport | None = None  # opened when there was no other
+        self.sockets: set[Socket] = set()  # those that connect made, and of visits
+        self.unwatched: Socket | None = None  # opened when there was no other
+
+    @property
+    def conducts(self) -> bool:
+        """Whether there can be chats."""
+        return available()
+
+    @property
+    def chats(self) -> Chats:
+        """The chats of this loop. From the first on it waits in their way."""
+        if self._chats is None:
+            self._chats = new_chats(self._epoll.fileno())
+            self._poll = self._chats.poll
+        return self._chats
+
+    def halt_chats(self) -> None:
+        """Let no chat begin another message. For any thread."""
+        if self._chats is not None:
+            self._chats.halt()
 
     @cached_property
     def patience(self) -> Patience:
         """Whoever waits for a server; it looks at nobody before the first does."""
         return Patience(self)
 
+    def adopt(self, protocol: asyncio.Protocol, visit: Visit, *, connected: bool) -> SocketTransport:
+        """Go on with the connection of a visit. `connection_made` is called if there is one by now."""
+        return SocketTransport.adopt(self, self._epoll, self.on_ready, protocol, visit, connected=connected)
+
     def connect(self, protocol: asyncio.Protocol, host: str, port: int) -> SocketTransport:
         """Begin to connect to an address: `connection_made` will follow, or `connection_lost` if it fails."""
-        return SocketTransport(self, self._epoll, self._on_ready, protocol, (host, port))
+        return SocketTransport(self, self._epoll, self.on_ready, protocol, (host, port))
 
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
@@ -127,7 +170,7 @@ class EventLoop(asyncio.BaseEventLoop):
         """Handle what happens on sockets, until `timeout` (s) has passed or asyncio has something to do."""
         left = IDLE_S if timeout is None else timeout
         deadline = monotonic() + left
-        poll, on_ready, self._wanted = self._epoll.poll, self._on_ready, False
+        on_ready, self._wanted = self.on_ready, False
         while True:
             if self._before_wait and self._call_back():
                 return ()
@@ -137,12 +180,13 @@ class EventLoop(asyncio.BaseEventLoop):
                 left = deadline - monotonic()
             if self.unwatched is not None:
                 self.unwatched.watch()
+            poll = self._poll
             events = poll(left - COARSE_S, EVENTS_A_WAIT) if left > FINE_S else self._wait_out(left)
             try:
                 for number, event in events:
                     on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
-                self._complain(error, getattr(self._on_ready[number], "__self__", None))
+                self._complain(error, getattr(self.on_ready[number], "__self__", None))
                 self._handle(events[events.index((number, event)) + 1 :])
             if self._wanted or not events:
                 return ()
@@ -159,7 +203,7 @@ class EventLoop(asyncio.BaseEventLoop):
         while not self._called and monotonic() < until:
             (alone,) = sockets
             try:
-                if not alone.await_input():
+                if not alone.await_input(until):
                     break
             except Exception as error:  # noqa: BLE001 - of a protocol
                 self._complain(error, alone)
@@ -169,13 +213,13 @@ class EventLoop(asyncio.BaseEventLoop):
                 break
         return False
 
-    def _handle(self, events: list[tuple[int, int]]) -> None:
+    def _handle(self, events: list[tuple[int, Any]]) -> None:
         """What was ready behind the socket of a protocol that failed."""
         for number, event in events:
             try:
-                self._on_ready[number](event)
+                self.on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
-                self._complain(error, getattr(self._on_ready[number], "__self__", None))
+                self._complain(error, getattr(self.on_ready[number], "__self__", None))
 
     def _call_back(self) -> bool:
         """Call what is to be called before a wait; whether asyncio has something to do since."""
@@ -187,18 +231,17 @@ class EventLoop(asyncio.BaseEventLoop):
                 self._complain(error, None)
         return self._wanted
 
-    def _wait_out(self, left: float) -> list[tuple[int, int]]:
+    def _wait_out(self, left: float) -> list[tuple[int, Any]]:
         """What is ready within the last bit of a wait, to the µs."""
         if left > 0 and self._fine:
             self._select([self._epoll], [], [], left)
-        events: list[tuple[int, int]] = self._epoll.poll(0, EVENTS_A_WAIT)
-        return events
+        return self._poll(0, EVENTS_A_WAIT)
 
     def _complain(self, error: Exception, transport: object) -> None:
         """A protocol failed: say so as asyncio does, and drop its connection."""
         self.call_exception_handler({"message": "an error in a protocol", "exception": error})
-        if isinstance(transport, SocketTransport):
-            transport.abort()
+        if (abort := getattr(transport, "abort", None)) is not None:
+            abort()
 
     def _process_events(self, event_list: tuple[()]) -> None:
         """They have been handled."""

@@ -10,26 +10,45 @@ from the write that carried its octets to its reply, so the phases of a group ov
 With CHUNKING (RFC 3030) a message that has a `bdat_content` goes as one ``BDAT n LAST``, which with
 PIPELINING ends the group of its commands; `body` is the reply to it, and there is no phase `data`.
 
+Without it, the transaction is given to the transport as a whole, as a chat (chat.py): its replies come all
+at once, each with its own time, in the same order to the same methods, whose writes are taken as done.
+
 A session that behaves otherwise is a subclass that overrides a step: `_send_commands`, `_send_content`,
-one of the `_on_…`, `_accept` or `_count`.
+one of the `_on_…`, `_accept` or `_count`. If what it does has to happen when a reply comes, and not a
+little later, it is not `conductible`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from smtpbench.load.chat import AHEAD, AHEAD_OCTETS, DONE, PROGRESS
 from smtpbench.load.connection import Connection
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import DATA, END_OF_DATA, RSET, Script, Transaction
+from smtpbench.load.transport import SocketTransport
+
+if TYPE_CHECKING:
+    from smtpbench.load.visit import Visit
+
+Ahead = tuple[int, Transaction, bytes]  # when it was due, the message, its content
+Converse = Callable[[bytes, bytes, tuple[bytes, ...]], None]
 
 
 class Source(Protocol):
     """Where sessions get their messages from."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether no message shall begin any more."""
+
     def take(self) -> int:
         """When the next message was due (`clock` ns), or 0 if there is none to send now."""
+
+    def spare(self, most: int) -> int:
+        """How many messages, `most` at most, may be taken before they begin."""
 
     def give_back(self, due: int) -> None:
         """Return one that was taken but never sent."""
@@ -43,15 +62,21 @@ class Flow(Connection):
     """
 
     __slots__ = (
-        "_accepted", "_due", "_failure", "_full", "_held", "_message", "_next_due", "_next_message",
-        "_position", "_resting", "_script", "_sent", "_source", "_started", "_timed_from_plan", "chunking",
-        "left", "over", "pipelining",
+        "_accepted", "_ahead", "_converse", "_due", "_failure", "_full", "_held", "_message", "_next_due",
+        "_next_message", "_planned", "_position", "_prepared", "_resting", "_script", "_sent", "_source",
+        "_started", "_timed_from_plan", "chunking", "left", "over", "pipelining",
     )  # fmt: skip
+
+    conductible: ClassVar[bool] = True  # its transactions may be chats
 
     def __init__(
         self, script: Script, recorder: Recorder, source: Source, *, timed_from_plan: bool = False
     ) -> None:
         super().__init__(recorder)
+        self._converse: Converse | None = None  # see `SocketTransport.converse`
+        self._prepared: bytes | None = None  # the content of the message under way, made already
+        self._ahead: list[Ahead] = []  # messages that are taken and made, and follow it in a chat
+        self._planned: Ahead | None = None  # see `plan`
         self._script = script
         self._source = source
         self._timed_from_plan = timed_from_plan
@@ -80,16 +105,124 @@ class Flow(Connection):
 
     def next(self, now: int = 0) -> None:
         """Begin the next message, at `now` (`clock` ns), if the source has one and this session may."""
-        if self._full and not self.broken:
+        if self._planned is not None and not self.broken:
+            self._begin_planned()
+        elif self._full and not self.broken:
             self._on, self._held = self._on_idle, self.next
-        elif not self.broken and self.left and (due := self._source.take()):
+        elif self._ahead and not self.broken and (self.replayed_at or not self._source.stopped):
+            due, self._message, self._prepared = self._ahead.pop(0)
+            self._begin(due, now or clock())
+            if self.replayed_at or not self._may_chat:
+                self._write(self._message.mail)
+            else:
+                self._chat(self._message, self._prepared)
+        elif not self.broken and self.left and not self._ahead and (due := self._source.take()):
             self.left -= 1
             next_message = self._script.next
             self._message = next_message()
             self._begin(due, now or clock())
             self._send_commands()
         else:
+            self._give_back_ahead(len(self._ahead))
             self._rest()
+
+    # --- chats ---
+
+    def conduct(self) -> None:
+        """The session is open: its transactions may be chats if the transport has any."""
+        transport = self.transport
+        if self.conductible and not self._script.lmtp and isinstance(transport, SocketTransport):
+            self.conducted = not self.pipelining and transport.conducts()
+            self._converse = transport.converse if self.conducted else None
+
+    def plan(self, visit: Visit) -> None:
+        """Go on with a visit: its message is taken and made, and a chat of all of the session is going on."""
+        self._planned = (visit.due, visit.message, visit.content)
+        self.opening = visit.opening
+
+    def unplan(self) -> None:
+        """The chat has not come to the message: give it back."""
+        if self._planned is not None:
+            (due, _, _), self._planned = self._planned, None
+            self._source.give_back(due)
+
+    def replay(self, replies: Sequence[int], what: int) -> bytes:
+        """See `Conducted`."""
+        if what == DONE and self._on == self._on_mail and self.opening is None:
+            size = 2 * (len(self._message.rcpts) + 3)
+            for end in range(size, len(replies), size):
+                self._done(replies[end - size : end])
+                self._due, self._message, self._prepared = self._ahead.pop(0)
+                self._started = self._sent = self._heard
+            self._done(replies[-size:])
+            self._proceed(self._heard)
+            return b""
+        last = super().replay(replies, what)
+        if what != PROGRESS:
+            self.unplan()
+        return last
+
+    def _done(self, replies: Sequence[int]) -> None:
+        """A transaction is over, and nothing was unusual: what its steps would do, without them."""
+        rec, sent = self._rec, self._sent
+        reply, note = rec.reply, rec.mail
+        reply(replies[0])
+        note(((at := replies[1]) - sent) // 1000)
+        note = rec.rcpt
+        for index in range(2, len(replies) - 4, 2):
+            reply(replies[index])
+            sent, at = at, replies[index + 1]
+            note((at - sent) // 1000)
+        code, data, last, body = replies[-4:]
+        reply(code)
+        reply(last)
+        note = rec.data
+        note((data - at) // 1000)
+        note = rec.body
+        note((body - data) // 1000)
+        self._heard = body
+        self._accept(body)
+
+    def curtail(self) -> None:
+        """Begin no message that was taken ahead: the source gets them back."""
+        transport = self.transport
+        spared = (
+            transport.curtail() if isinstance(transport, SocketTransport) and transport.chatting else None
+        )
+        self._give_back_ahead(len(self._ahead) if spared is None else spared)
+
+    def _give_back_ahead(self, count: int) -> None:
+        for _ in range(count):
+            due, _, _ = self._ahead.pop()
+            self._source.give_back(due)
+
+    def _chat(self, message: Transaction, content: bytes) -> None:
+        """Begin a chat of `message` and those that are taken ahead; take some if there are none."""
+        ahead = self._ahead
+        if not ahead and self._script.alike and len(content) <= AHEAD_OCTETS:
+            self._take_ahead(self._source.spare(AHEAD - 1))
+        contents = (content, *[one for _, _, one in ahead]) if ahead else (content,)
+        assert self._converse is not None
+        self._converse(message.mail, message.group, contents)
+
+    @property
+    def _may_chat(self) -> bool:
+        return self._converse is not None and self.onlooker is None
+
+    def _take_ahead(self, most: int) -> None:
+        """Messages that differ from the one under way in content only: a chat has one set of commands."""
+        while most and self.left and (due := self._source.take()):
+            most -= 1
+            self.left -= 1
+            message = self._script.next()
+            self._ahead.append((due, message, message.content(b"")))
+
+    def _begin_planned(self) -> None:
+        assert self._planned is not None
+        (due, self._message, self._prepared), self._planned = self._planned, None
+        self.left = 0
+        self._begin(due, self.replayed_at)
+        self._write(self._message.mail)
 
     def finish(self) -> None:
         """Back to replies one by one, to say QUIT."""
@@ -99,7 +232,7 @@ class Flow(Connection):
     def under_way(self) -> int:
         """How many messages this session has taken that have no outcome yet."""
         between = self._on in (None, self._on_idle, self._on_rset)
-        return (not between) + (self._next_due != 0)
+        return (not between) + (self._next_due != 0) + (self._planned is not None) + len(self._ahead)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a message that was under way; wake whoever waits."""
@@ -110,6 +243,7 @@ class Flow(Connection):
 
     def expire(self, before: int) -> None:
         """Give up if the server has owed a reply since earlier than `before` (`clock` ns)."""
+        self.catch_up()
         owed = self._on not in (None, self._on_idle) or self._held is not None
         if not owed or max(self._sent, self._heard) > before:
             return
@@ -145,8 +279,14 @@ class Flow(Connection):
     # --- what is sent ---
 
     def _send_commands(self) -> None:
-        write = self._write
-        write(self._group(self._message) if self.pipelining else self._message.mail)
+        write, message, self._prepared = self._write, self._message, None
+        if self.pipelining:
+            write(self._group(message))
+        elif not self._may_chat or (self.chunking and message.bdat_content is not None):
+            write(message.mail)
+        else:
+            self._prepared = content = message.content(b"")
+            self._chat(message, content)
 
     def _group(self, message: Transaction) -> bytes:
         """The commands of `message` as one write; where it goes as BDAT, all of it."""
@@ -177,6 +317,10 @@ class Flow(Connection):
     def _send_content(self) -> None:
         """The content; behind it, with PIPELINING, the commands of the next message."""
         write, content, after = self._write, self._message.content, b""
+        if self._prepared is not None:
+            prepared, self._prepared = self._prepared, None
+            write(prepared)
+            return
         if self.pipelining and self.left and (due := self._source.take()):
             self.left -= 1
             self._next_due = due
@@ -331,6 +475,7 @@ class Flow(Connection):
         return "rejected_4xx" if self._failure // 100 == 4 else "rejected_5xx"
 
     def _give_back_next(self) -> None:
+        self._give_back_ahead(len(self._ahead))
         if self._next_due:
             self._source.give_back(self._next_due)
             self._next_due = 0

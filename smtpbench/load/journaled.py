@@ -85,6 +85,7 @@ class _Journaled(Flow):
     """
 
     book: ClassVar[Book]
+    conductible = False  # that a content goes out is counted before it does
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -50,6 +50,7 @@ def settle(door: Door, flow: Flow) -> Extensions:
     offered = extensions.keywords
     flow.pipelining = door.pipelining and "PIPELINING" in offered
     flow.chunking = "CHUNKING" in offered
+    flow.conduct()
     return extensions
 
 

@@ -67,9 +67,18 @@ class _OneByOne:
         self._flow = flow
         self._supply = supply
 
+    @property
+    def stopped(self) -> bool:
+        """See `Source`."""
+        return self._supply.stopped
+
     def take(self) -> int:
         """See `Source`."""
         return 0 if self._flow.tired else self._supply.take()
+
+    def spare(self, most: int) -> int:
+        """See `Source`."""
+        return 0
 
     def give_back(self, due: int) -> None:
         """See `Source`."""

@@ -43,10 +43,12 @@ class Script:
 
     `next` is called once for each message, by any of these sessions, shortly before its first octet
     goes out; it is on the hot path. `lmtp`: a reply for each accepted recipient after the content
-    (RFC 2033 §4.2). `needs` are the extensions without which some of it may not be sent, and
-    the name of what.
+    (RFC 2033 §4.2). `alike`: all have the same commands. `chunking`: some have a `bdat_content`. `needs`
+    are the extensions without which some of it may not be sent, and the name of what.
     """
 
     next: Callable[[], Transaction]
     lmtp: bool = False
+    alike: bool = False
+    chunking: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)

@@ -65,11 +65,11 @@ class ServingLoop(EventLoop):
                 server.close()
             raise ValueError("this loop serves in clear only; TLS can begin with start_tls")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._on_ready[sock.fileno()] = partial(self._accept, sock, int(sock.family), protocol_factory)
+        self.on_ready[sock.fileno()] = partial(self._accept, sock, int(sock.family), protocol_factory)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def _stop_serving(self, sock: socket.socket) -> None:
-        self._on_ready.pop(sock.fileno(), None)
+        self.on_ready.pop(sock.fileno(), None)
         sock.close()
 
     def _accept(
@@ -86,10 +86,10 @@ class ServingLoop(EventLoop):
                 self.call_later(RETRY_S, self._listen_again, listener)
             return  # or the client is gone already
         connected = _socket.socket(family, _STREAM, 0, number)  # blocking: every call says not to wait
-        AcceptedTransport(self, self._epoll, self._on_ready, protocol_factory(), connected, number, address)
+        AcceptedTransport(self, self._epoll, self.on_ready, protocol_factory(), connected, number, address)
 
     def _listen_again(self, listener: socket.socket) -> None:
-        if listener.fileno() in self._on_ready:
+        if listener.fileno() in self.on_ready:
             self._epoll.modify(listener.fileno(), select.EPOLLIN)
 
     # --- signals ---
@@ -100,7 +100,7 @@ class ServingLoop(EventLoop):
             self._signals = told, tell = socket.socketpair()
             for end in self._signals:
                 end.setblocking(False)
-            self._on_ready[told.fileno()] = self._signalled
+            self.on_ready[told.fileno()] = self._signalled
             self._epoll.register(told.fileno(), select.EPOLLIN)
             signal.set_wakeup_fd(tell.fileno())
         self._handlers[sig] = partial(callback, *args)
@@ -132,7 +132,7 @@ class AcceptedTransport(SocketTransport):
         protocol: asyncio.BaseProtocol, connected: _socket.socket, number: int, address: Any,
     ) -> None:  # fmt: skip
         self._loop, self._on_ready, self._epoll, self._address = loop, on_ready, epoll, address
-        self._out, self._waiting = [], 0
+        self._out, self._waiting, self._chat = [], 0, 0
         self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
         self.set_protocol(protocol)
         self._socket, self._number = connected, number

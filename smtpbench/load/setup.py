@@ -201,21 +201,23 @@ def make_script(
         envelope = Envelope(sender, tuple(recipients[:most]), manner.smtputf8)
         pool = stock.generated(manner.content, sizes(manner.message_size), envelope, _signing(manner, sender))
     messages = _messages(manner, sender, pool)
-    random = random or Random(1)
+    random, alike = random or Random(1), False
     if manner.recipients.fixed is not None and len(messages) <= KNOWN_MAX:
         transactions = [
             Transaction(mail, some, content, bdat)
             for some, (mail, content, bdat) in _each_with_recipients(rcpts, most, messages, _starts(manner))
         ]
         following = one_of(transactions, random, in_turn=pool.in_turn or len(messages) == 1)
+        alike = len({transaction.group for transaction in transactions}) == 1
     else:
         following = Drawn(
             rcpts, messages, manner.recipients, random, in_turn=pool.in_turn, starts=_starts(manner)
         ).next
     if manner.dsn is not None and manner.dsn.envid:
-        following = Identified(following).next
+        following, alike = Identified(following).next, False
     needs = {name: whose for name, whose in pool.needs.items() if name not in manner.needs}
-    return Script(following, lmtp=choose_endpoint(target, manner)[0] is Role.LMTP, needs=needs)
+    lmtp = choose_endpoint(target, manner)[0] is Role.LMTP
+    return Script(following, lmtp=lmtp, alike=alike, chunking=manner.chunking, needs=needs)
 
 
 def _each_with_recipients(

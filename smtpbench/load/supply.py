@@ -13,11 +13,12 @@ NOW = 1  # a due time of a closed workload; nothing is measured from it
 class Budget:
     """A closed workload: every message is due when a session asks for it, until the budget is spent."""
 
-    __slots__ = ("_left", "_recorder", "stopped")
+    __slots__ = ("_left", "_recorder", "sharers", "stopped")
 
     def __init__(self, recorder: Recorder, messages: int | None) -> None:
         self._recorder = recorder
         self._left = -1 if messages is None else messages
+        self.sharers = 0  # users who take from it
         self.stopped = False
 
     @property
@@ -32,6 +33,10 @@ class Budget:
         self._left -= 1
         self._recorder.counters["offered"] += 1
         return NOW
+
+    def spare(self, most: int) -> int:
+        """How many messages a session may take ahead: few enough that all sharers have some to the end."""
+        return most if self._left < 0 else min(most, self._left // (8 * max(self.sharers, 1)))
 
     def give_back(self, due: int) -> None:
         """Return a message that was never begun."""
@@ -56,6 +61,10 @@ class Backlog:
     def take(self) -> int:
         """When the oldest waiting message was due (`perf_counter_ns`), or 0 if none waits."""
         return self.due.popleft() if self.due and not self.stopped else 0
+
+    def spare(self, most: int) -> int:
+        """None: an arrival is for the session that is free first."""
+        return 0
 
     def overdue(self, now: int) -> int:
         """Let all wait that the plan had due before `now`, and tell how many: a late plan loses none."""

@@ -18,14 +18,18 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+from smtpbench.load.chat import BROKEN, DONE, PROGRESS, READ, SHORT, UNUSUAL, Told
 
 if TYPE_CHECKING:
+    from smtpbench.load._chat import Chats
     from smtpbench.load.eventloop import EventLoop
+    from smtpbench.load.visit import Visit
 
-OnReady = dict[int, Callable[[int], None]]
+OnReady = dict[int, Callable[[Any], None]]  # by descriptor; by its complement, what is told of its chat
 
 INPUT = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 EVENTS = INPUT | select.EPOLLOUT
@@ -42,6 +46,7 @@ _SO_RCVTIMEO = int(socket.SO_RCVTIMEO)
 _NOW = int(socket.MSG_DONTWAIT)  # whether the socket is in blocking mode or not
 _BRIEFLY = struct.pack("ll", 0, 1)  # struct timeval: the shortest there is, see `LONE_S`
 _CLOCK_MONOTONIC_COARSE = 6  # clock_getres(2): its resolution is the tick of the kernel's timers
+NS = 1_000_000_000
 LONE_S = 4 * time.clock_getres(_CLOCK_MONOTONIC_COARSE)  # longer than the shortest `SO_RCVTIMEO` lasts
 
 
@@ -52,28 +57,26 @@ class SocketTransport(asyncio.Transport):
     """
 
     __slots__ = (
-        "_blocking", "_closed", "_closing", "_epoll", "_held", "_loop", "_number", "_on_ready", "_out",
-        "_protocol", "_read_paused", "_received", "_recv", "_send", "_socket", "_waiting", "_write_paused",
+        "_blocking", "_chat", "_chats", "_closed", "_closing", "_epoll", "_held", "_loop", "_number",
+        "_on_ready", "_out", "_protocol", "_read_paused", "_received", "_recv", "_send", "_socket",
+        "_waiting", "_write_paused",
     )  # fmt: skip
     # octets; replies are short, and CPython allocates objects of up to 512 itself, which is cheaper
     read_size: ClassVar[int] = 448
     _start_tls_compatible = True
     _protocol: asyncio.Protocol
     _received: Callable[[bytes], None]
+    _blocking: bool  # the socket is in blocking mode
+    _chat: int  # the number of that which is conducted for us
+    _chats: Chats  # who does
 
     def __init__(
         self, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.Protocol,
         address: tuple[str, int],
     ) -> None:  # fmt: skip
-        self._loop, self._epoll, self._on_ready = loop, epoll, on_ready
-        self._out: list[memoryview] = []
-        self._waiting = 0  # octets in `_out`
-        self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
-        self._blocking = False
-        self._protocol, self._received = protocol, protocol.data_received
-        connection = self._socket = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
-        number = self._number = connection.fileno()
-        self._recv, self._send = connection.recv, connection.send
+        self._begin(loop, epoll, on_ready, protocol)
+        connection = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
+        number = self._use(connection)
         connection.setsockopt(_TCP, _NODELAY, 1)
         code = connection.connect_ex(address)
         if code == errno.EINPROGRESS:  # over loopback the handshake is done by now: it is told who asks again
@@ -94,6 +97,47 @@ class SocketTransport(asyncio.Transport):
         else:
             self._force_close(_error(code))
 
+    def _begin(self, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.Protocol) -> None:
+        self._loop, self._epoll, self._on_ready = loop, epoll, on_ready
+        self._out: list[memoryview] = []
+        self._waiting = 0  # octets in `_out`
+        self._held = self._closing = self._closed = self._write_paused = self._read_paused = False
+        self._blocking, self._chat = False, 0
+        self._protocol, self._received = protocol, protocol.data_received
+
+    def _use(self, connection: _socket.socket) -> int:
+        self._socket = connection
+        self._recv, self._send = connection.recv, connection.send
+        self._number = connection.fileno()
+        return self._number
+
+    @classmethod
+    def adopt(
+        cls, loop: EventLoop, epoll: Any, on_ready: OnReady, protocol: asyncio.Protocol,
+        visit: Visit, *, connected: bool,
+    ) -> SocketTransport:  # fmt: skip
+        """The connection of a visit. Its chat goes on, if it is connected."""
+        self = cls.__new__(cls)
+        self._begin(loop, epoll, on_ready, protocol)
+        number = self._use(_socket.socket(fileno=visit.socket))
+        loop.sockets.add(self)
+        self.conducts()
+        if not visit.watched:
+            self._blocking = True
+            loop.unwatched = self
+        if connected:
+            on_ready[number] = self._ready
+            self._chat = visit.number
+            protocol.connection_made(self)
+        else:
+            self._chats.forget(number)
+            on_ready[number], self._held = self._connected, True
+        return self
+
+    def failed(self, code: int) -> None:
+        """There is no connection, because of this errno."""
+        self._force_close(_error(code))
+
     # --- what the loop calls ---
 
     def watch(self) -> None:
@@ -101,14 +145,24 @@ class SocketTransport(asyncio.Transport):
         self._loop.unwatched = None
         self._epoll.register(self._number, INPUT)
 
-    def await_input(self) -> bool:
-        """Wait for what comes, at most `LONE_S`, in the read itself; whether anything came."""
+    def await_input(self, until: float) -> bool:
+        """Wait for what comes, at most `LONE_S`, in the read itself; whether anything came.
+
+        A chat goes on until there is something to tell of it, or it is later than `until` (`monotonic`).
+        """
         if self._held or self._read_paused:
             return False
         if not self._blocking:
             self._blocking = True
             self._socket.setblocking(True)
             self._socket.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, _BRIEFLY)
+        if self._chat:
+            told = self._chats.alone(self._number, int(until * NS))
+            if told is None:
+                return False
+            for _, event in told:
+                self._told(event)
+            return True
         receive, received = self._recv, self._received
         try:
             data = receive(self.read_size)
@@ -133,6 +187,8 @@ class SocketTransport(asyncio.Transport):
 
     def _ready(self, event: int) -> None:
         """The common case: a reply has come, all of it in one read."""
+        if self._chat:
+            self.recall()  # begun since this was told
         if self._held:
             self._unusual(event)
             return
@@ -156,6 +212,7 @@ class SocketTransport(asyncio.Transport):
     def _read(self) -> None:
         """Read until there is nothing left: an edge is told once."""
         while not (self._closing or self._read_paused):
+            self.recall()
             try:
                 data = self._recv(self.read_size, _NOW)
             except OSError as error:
@@ -173,6 +230,74 @@ class SocketTransport(asyncio.Transport):
     def _failed(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError):
             self._force_close(error)
+
+    # --- chats, see chat.py ---
+
+    def conducts(self) -> bool:
+        """Whether chats are conducted here, from now on if so."""
+        if not self._loop.conducts:
+            return False
+        self._chats = self._loop.chats
+        self._on_ready[~self._number] = self._told
+        return True
+
+    @property
+    def chatting(self) -> bool:
+        """Whether a chat is going on."""
+        return self._chat != 0
+
+    def converse(self, first: bytes, commands: bytes, contents: tuple[bytes, ...]) -> None:
+        """Write `first`, which is the first line of `commands`; the rest goes out as replies come, as long as
+        they are as wished. The protocol hears them through `replay`: what it writes then was sent.
+        """
+        sent = 0
+        if not (self._held or self._read_paused):
+            sent = self._chats.start(self._number, commands, contents)
+            if sent < 0:
+                self._chat = -sent
+                return
+        self.write(first[sent:])
+
+    def curtail(self) -> int:
+        """Send none of the messages of a chat that have not begun; how many these are."""
+        return self._chats.curtail(self._number) if self._chat else 0
+
+    def catch_up(self) -> None:
+        """Let the protocol hear what has come in a chat until now."""
+        if self._chat:
+            for _, event in self._chats.progress(self._number):
+                self._told(event)
+
+    def recall(self) -> None:
+        """Go on without the chat: what comes is read here."""
+        if self._chat:
+            self.catch_up()
+            self._end_chat()
+
+    def _end_chat(self) -> None:
+        if self._chat:
+            self._chat = 0
+            self._chats.forget(self._number)
+
+    def _told(self, told: Told) -> None:
+        """What has happened in a chat."""
+        what, number, at, replies, octets = told
+        if number != self._chat:
+            return  # it was another's
+        if what != PROGRESS:
+            self._chat = 0
+        protocol: Any = self._protocol
+        last = protocol.replay(replies, what)
+        if what in (DONE, PROGRESS) or self._closed:
+            return
+        if what == UNUSUAL:
+            self._received(octets)
+            if not self._chat or len(octets) == READ:
+                self._read()
+        elif what == BROKEN:
+            self._force_close(_error(at)) if at else self._ended()
+        elif what == SHORT:
+            self._hold(memoryview(last)[at:])
 
     # --- writing ---
 
@@ -285,6 +410,7 @@ class SocketTransport(asyncio.Transport):
         self._out.clear()
         self._waiting = 0
         self._on_ready[self._number] = _ignore
+        self._end_chat()
         self._loop.sockets.discard(self)
         if self._loop.unwatched is self:
             self._loop.unwatched = None
@@ -313,6 +439,13 @@ class SocketTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`socket` only."""
         return self._socket if name == "socket" else default
+
+
+class Conducted(Protocol):
+    """A protocol that has chats."""
+
+    def replay(self, replies: Sequence[int], what: int) -> bytes:
+        """Hear replies of a chat that has come to `what`, see `Told`; what was written after the last."""
 
 
 def _error(code: int) -> OSError:

@@ -20,6 +20,7 @@ from typing import Any
 from smtpbench.load.connection import Onlooker
 from smtpbench.load.flow import Flow
 from smtpbench.load.script import DATA, END_OF_DATA, QUIT, RSET, Transaction
+from smtpbench.load.transport import SocketTransport
 from smtpbench.wire.invariants import SessionWatch
 from smtpbench.wire.replies import Reply, ReplyParser, escape
 from smtpbench.witness import Witness, Witnessed
@@ -55,6 +56,15 @@ class Watch:
         if (self._purse > 0) if self._share is None else self._share_has_come():
             self._add(Eye(flow, self, Witness(lmtp=flow._script.lmtp), prepaid_ns=SET_UP_NS))
             self._purse -= SET_UP_NS
+
+    def is_next(self) -> bool:
+        """Whether `meet` would watch a session that begins now."""
+        return (self._purse > 0) if self._share is None else self._part + self._share >= 1
+
+    def pass_by(self) -> None:
+        """A session begins that cannot be watched."""
+        if self._share is not None:
+            self._part += self._share
 
     def look_around(self, flows: Collection[Flow], resting: Sequence[Flow], waited_ns: int = 0) -> None:
         """Called often: join one of `flows` if nobody is watched or much of the budget is left.
@@ -261,6 +271,8 @@ def joined(flow: Flow) -> SessionWatch | None:
     That is possible where all that is not answered is known: before the reply to MAIL, to the content, or
     while nothing is under way. None otherwise. The dialogue it is told stands for the one that took place.
     """
+    if isinstance(flow.transport, SocketTransport):
+        flow.transport.recall()
     if flow.hello is None or flow.broken or flow._partial:
         return None
     asked = _unanswered(flow)

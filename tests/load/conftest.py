@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 
+from smtpbench.load import eventloop
+from smtpbench.load.chat import available
 from smtpbench.target import Endpoint, Fixtures, Role, Target, Timeouts
 
 SILENCE = b""
@@ -17,14 +19,15 @@ HANG_UP = b"hang up"
 
 
 Reply = bytes | Callable[[int], bytes]
+Pause = Callable[["Server"], Awaitable[None]]
 
 
 @dataclass
 class Script:
     """What to answer to each verb: octets, `SILENCE`, `HANG_UP`, or a function of the nth such command."""
 
-    greeting: bytes = b"220 test\r\n"
-    ehlo: bytes = b"250-test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
+    greeting: Reply = b"220 test\r\n"
+    ehlo: Reply = b"250-test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
     answers: Mapping[str, Reply] = field(default_factory=dict)
     after_content: Reply = b"250 2.0.0 queued\r\n"
     chop: bool = False  # one octet a write
@@ -40,8 +43,9 @@ _USUAL = {
 class Server:
     """Counts and keeps what came: `commands` (lines), `contents` (octets), `reads` (as TCP brought them)."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, before_answer: Pause | None = None) -> None:
         self.script = script
+        self._before_answer = before_answer  # to a content
         self.commands: list[bytes] = []
         self.contents: list[bytes] = []
         self.reads: list[bytes] = []
@@ -52,7 +56,7 @@ class Server:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            await self._answer(writer, self.script.greeting)
+            await self._answer(writer, self._count(self.script.greeting, "greeting"))
             await self._converse(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, EOFError):
             pass
@@ -88,6 +92,8 @@ class Server:
             pending += data
         content, _, rest = pending.partition(b"\r\n.\r\n")
         self.contents.append((content + b"\r\n")[2:])
+        if self._before_answer is not None:
+            await self._before_answer(self)
         await self._answer(writer, self._count(self.script.after_content, "content"))
         return rest
 
@@ -111,24 +117,34 @@ class Server:
 Running = Callable[..., AbstractAsyncContextManager[tuple[Server, Target]]]
 
 
+@asynccontextmanager
+async def serving(
+    script: Script | None = None, role: Role = Role.MX, before_answer: Pause | None = None, **target: object
+) -> AsyncIterator[tuple[Server, Target]]:
+    """A server that answers as `script` says, and the target that it is."""
+    server = Server(script or Script(), before_answer)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        settings = {
+            "endpoints": {role: Endpoint(port=port)},
+            "fixtures": Fixtures(recipient="rcpt@example.net"),
+            "timeouts": Timeouts(connect=2, reply=2),
+            **target,
+        }
+        yield server, Target(**settings)
+
+
 @pytest.fixture
 def running() -> Running:
     """``async with running(Script(…)) as (server, target)``."""
+    return serving
 
-    @asynccontextmanager
-    async def run(
-        script: Script | None = None, role: Role = Role.MX, **target: object
-    ) -> AsyncIterator[tuple[Server, Target]]:
-        server = Server(script or Script())
-        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-        async with listener:
-            port = listener.sockets[0].getsockname()[1]
-            settings = {
-                "endpoints": {role: Endpoint(port=port)},
-                "fixtures": Fixtures(recipient="rcpt@example.net"),
-                "timeouts": Timeouts(connect=2, reply=2),
-                **target,
-            }
-            yield server, Target(**settings)
 
-    return run
+@pytest.fixture(params=[True, False], ids=["chats", "no-chats"])
+def conducts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the engine has chats: what it does is the same."""
+    if request.param and not available():
+        pytest.skip("_chat.c is not built: no C compiler")
+    monkeypatch.setattr(eventloop, "available", lambda: request.param)
+    return bool(request.param)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 from functools import partial
 
+import pytest
+
 from smtpbench.load.course import Gate
 from smtpbench.load.flow import Flow
 from tests.load.conftest import Running
 from tests.load.engines import begun, ended
 
+pytestmark = pytest.mark.usefixtures("conducts")
 LIMIT_S = 30.0
 
 

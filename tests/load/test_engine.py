@@ -21,6 +21,7 @@ from smtpbench.target import Credentials, Endpoint, Role, Target, Timeouts, Tls
 from tests.load.conftest import HANG_UP, SILENCE, Reply, Running, Script
 from tests.load.engines import begun, ended
 
+pytestmark = pytest.mark.usefixtures("conducts")
 LIMIT_S = 20
 NO_PIPELINING = b"250-test\r\n250 SIZE 1000000\r\n"
 

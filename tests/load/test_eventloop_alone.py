@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from smtpbench.load.eventloop import EventLoop
+from smtpbench.load.eventloop import EventLoop, Poll
 from smtpbench.load.transport import LONE_S
 from tests.load.test_eventloop import (
     LIMIT_S,
@@ -31,26 +31,24 @@ LATE_S = 0.5  # far more than a machine that is busy takes, and far less than a 
 
 
 class Counted:
-    """An `epoll` that counts how often it was waited for."""
+    """Counts how often a loop waits for its `epoll`."""
 
-    def __init__(self, epoll: Any) -> None:
-        self._epoll = epoll
+    def __init__(self, poll: Poll) -> None:
+        self._poll = poll
         self.waits = 0
 
-    def poll(self, *args: Any) -> Any:
+    def poll(self, timeout: float, maxevents: int) -> list[tuple[int, Any]]:
         self.waits += 1
-        return self._epoll.poll(*args)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._epoll, name)
+        return self._poll(timeout, maxevents)
 
 
 def counted() -> Counted:
-    """The `epoll` of the running loop, from its next wait on."""
+    """The waits of the running loop, from the next on."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, EventLoop)
-    epoll = loop._epoll = Counted(loop._epoll)
-    return epoll
+    waits = Counted(loop._poll)
+    loop._poll = waits.poll
+    return waits
 
 
 def echo(peer: socket.socket) -> threading.Thread:
