@@ -93,10 +93,21 @@ class Engine:
         try:
             self._loop.run_until_complete(self._main())
         finally:
+            self._abandon()
             self._loop.close()
             if self._book is not None:
                 self._book.close()
             self.finished = True
+
+    def _abandon(self) -> None:
+        """Leave nothing behind of what an interrupt has left undone."""
+        if tasks := asyncio.all_tasks(self._loop):
+            for task in tasks:
+                task.cancel()
+            self._visits.unfold_all()
+            for course in list(self._courses):
+                course.cancel()
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
     @property
     def failure(self) -> SmtpbenchError | None:

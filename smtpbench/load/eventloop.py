@@ -90,13 +90,15 @@ class Patience:
 class EventLoop(asyncio.BaseEventLoop):
     """An event loop of client sockets: `connect` is all it has beyond tasks, timers and `start_tls`."""
 
+    _closed = True  # until there is one
+
     def __init__(self) -> None:
+        self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
+        self._epoll = original("select", "epoll")()
         super().__init__()
         self._selector = self  # whom BaseEventLoop asks to wait
-        self._epoll = original("select", "epoll")()
         self._select = original("select", "select")
         self._fine = self._epoll.fileno() < FD_SETSIZE
-        self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
         self._poll: Poll = self._epoll.poll
         self._chats: Chats | None = None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -442,3 +443,18 @@ async def test_a_bare_lf_among_pipelined_replies_moves_no_reply_to_another_messa
         result = await run(target, users=2, messages=40)
     assert result.totals.accepted == len(server.contents) == 40
     assert result.replies["354"] == 40
+
+
+async def test_an_interrupt_leaves_no_task_behind(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async with running() as (_, target):
+        engine = begun(target, users=1)
+        engine._loop.call_later(0.05, interrupt)
+
+        with pytest.raises(KeyboardInterrupt):
+            await asyncio.to_thread(engine.run)
+    assert engine.finished
+    gc.collect()
+    assert not caplog.records  # asyncio logs a task that was destroyed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
@@ -308,3 +310,23 @@ def test_what_is_to_be_called_before_the_wait_is_called_once_what_was_ready_is_h
             peer.close()
 
     run(main())
+
+
+def test_without_descriptors_there_is_one_error_and_no_loop() -> None:
+    """A process of its own, which has as many as the interpreter uses, and one more."""
+    script = """
+import gc, os, resource
+from smtpbench.load.eventloop import EventLoop
+free = os.open(os.devnull, os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, free + 1))
+os.close(free)
+try:
+    EventLoop()
+except OSError as error:
+    gc.collect()
+    print(error.strerror)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("Too many open files\n", "")
