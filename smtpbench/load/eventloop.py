@@ -9,13 +9,14 @@ Where there is one socket only, the wait is a read of it, bounded by the kernel:
 instead of two. `epoll` hears of such a socket as soon as there is something else to wait for.
 
 A wait ends on the µs, where `epoll` and most loops round up to the next ms: an arrival is not late by our own
-doing.
+doing. See `alarm.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import select
 import sys
@@ -26,6 +27,7 @@ from functools import cached_property
 from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol, TypeVarTuple, Unpack
 
+from smtpbench.load.alarm import Alarm
 from smtpbench.load.chat import available, new_chats
 from smtpbench.load.native import original
 from smtpbench.load.transport import LONE_S, OnReady, SocketTransport
@@ -38,12 +40,9 @@ Args = TypeVarTuple("Args")
 Poll = Callable[[float, int], list[tuple[int, Any]]]
 
 EVENTS_A_WAIT = 42  # of 12 octets: CPython allocates up to 512 itself, which is cheaper
-COARSE_S = 0.001  # `epoll` rounds a wait up to whole ms
-FINE_S = 2 * COARSE_S  # the last part of a wait is cut to the µs, which takes one more system call
+FOR_EVER = -1  # a wait without a time limit: the alarm ends it
 LOOK_S = 0.25
 ONE = (1).to_bytes(8, sys.byteorder)  # what wakes the wait, as an eventfd takes it
-IDLE_S = 3600.0  # how long to wait if there is no timer at all
-FD_SETSIZE = 1024  # `select` takes no file descriptor above it
 
 
 class Impatient(Protocol):
@@ -95,14 +94,14 @@ class EventLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         self._waker = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
         self._epoll = original("select", "epoll")()
+        self._alarm = Alarm()
         super().__init__()
         self._selector = self  # whom BaseEventLoop asks to wait
-        self._select = original("select", "select")
-        self._fine = self._epoll.fileno() < FD_SETSIZE
-        self._epoll.register(self._waker.fileno(), select.EPOLLIN | select.EPOLLET)
+        for number in (self._waker.fileno(), self._alarm.number):
+            self._epoll.register(number, select.EPOLLIN | select.EPOLLET)
         self._poll: Poll = self._epoll.poll
         self._chats: Chats | None = None
-        self.on_ready: OnReady = {self._waker.fileno(): self._woken}
+        self.on_ready: OnReady = {self._waker.fileno(): self._woken, self._alarm.number: self._rung}
         self._wanted = False  # asyncio has something to do
         self._before_wait: list[Callable[[], object]] = []
         self._called = False  # … and another thread has said so
@@ -159,6 +158,7 @@ class EventLoop(asyncio.BaseEventLoop):
         """As asyncio's."""
         if not self.is_closed():
             super().close()
+            self._alarm.close()
             self._epoll.close()
             self._waker.close()
 
@@ -170,30 +170,26 @@ class EventLoop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> tuple[()]:
         """Handle what happens on sockets, until `timeout` (s) has passed or asyncio has something to do."""
-        left = IDLE_S if timeout is None else timeout
-        deadline = monotonic() + left
+        deadline = math.inf if timeout is None else monotonic() + timeout
         on_ready, self._wanted = self.on_ready, False
+        if timeout != 0 and self._alarm.at != deadline:
+            self._alarm.set(deadline)
         while True:
             if self._before_wait and self._call_back():
                 return ()
-            if len(self.sockets) == 1 and left > LONE_S:
-                if self._serve_alone(deadline - LONE_S):
-                    return ()
-                left = deadline - monotonic()
+            if len(self.sockets) == 1 and timeout != 0 and self._serve_alone(deadline - LONE_S):
+                return ()
             if self.unwatched is not None:
                 self.unwatched.watch()
             poll = self._poll
-            events = poll(left - COARSE_S, EVENTS_A_WAIT) if left > FINE_S else self._wait_out(left)
+            events = poll(0 if timeout == 0 else FOR_EVER, EVENTS_A_WAIT)
             try:
                 for number, event in events:
                     on_ready[number](event)
             except Exception as error:  # noqa: BLE001 - of a protocol
                 self._complain(error, getattr(self.on_ready[number], "__self__", None))
                 self._handle(events[events.index((number, event)) + 1 :])
-            if self._wanted or not events:
-                return ()
-            left = deadline - monotonic()
-            if left <= 0:
+            if self._wanted or timeout == 0:
                 return ()
 
     def _serve_alone(self, until: float) -> bool:
@@ -233,12 +229,6 @@ class EventLoop(asyncio.BaseEventLoop):
                 self._complain(error, None)
         return self._wanted
 
-    def _wait_out(self, left: float) -> list[tuple[int, Any]]:
-        """What is ready within the last bit of a wait, to the µs."""
-        if left > 0 and self._fine:
-            self._select([self._epoll], [], [], left)
-        return self._poll(0, EVENTS_A_WAIT)
-
     def _complain(self, error: Exception, transport: object) -> None:
         """A protocol failed: say so as asyncio does, and drop its connection."""
         self.call_exception_handler({"message": "an error in a protocol", "exception": error})
@@ -252,6 +242,10 @@ class EventLoop(asyncio.BaseEventLoop):
         self._called = True
         with suppress(ValueError, OSError):  # closed by now: another thread may call at any time
             self._waker.write(ONE)
+
+    def _rung(self, event: int) -> None:
+        self._alarm.at = math.inf
+        self._wanted = True
 
     def _woken(self, event: int) -> None:
         self._called = False
