@@ -37,6 +37,53 @@ static PyObject *replies_told(const int64_t *told, int64_t replies)
 	return tuple;
 }
 
+/* The µs of one phase of each message, as octets; `from` and `to` are the places of two replies among those of a
+ * message, and -1 is the last of the message before. */
+static PyObject *phase(const struct chat *chat, const int64_t *told, int each, int from, int to)
+{
+	int messages = chat->message + 1;
+	PyObject *octets = PyBytes_FromStringAndSize(NULL, messages * (Py_ssize_t)sizeof(int64_t));
+	int64_t *took = octets ? (int64_t *)PyBytes_AS_STRING(octets) : NULL;
+	for (int i = 0; octets && i < messages; i++, told += 2 * each) {
+		int64_t since = from >= 0 ? told[2 * from + 1] : i ? told[-1] : chat->sent;
+		took[i] = (told[2 * to + 1] - since) / 1000;
+	}
+	return octets;
+}
+
+/* Codes as int16, then the µs of MAIL, RCPT, DATA, content and transaction as int64: all of each in their order. */
+static PyObject *series_told(const struct chat *chat, const int64_t *told, int64_t replies)
+{
+	int each = chat->recipients + 3;
+	PyObject *series = PyTuple_New(6), *part;
+	PyObject *codes = PyBytes_FromStringAndSize(NULL, replies * (Py_ssize_t)sizeof(int16_t));
+	PyObject *rcpts = PyBytes_FromStringAndSize(NULL, (chat->message + 1) * chat->recipients * (Py_ssize_t)sizeof(int64_t));
+	int64_t *took = rcpts ? (int64_t *)PyBytes_AS_STRING(rcpts) : NULL;
+	for (int64_t i = 0; codes && i < replies; i++)
+		((int16_t *)PyBytes_AS_STRING(codes))[i] = (int16_t)told[2 * i];
+	for (int64_t i = 0; rcpts && i < replies; i++)
+		if (i % each > 0 && i % each <= chat->recipients)
+			*took++ = (told[2 * i + 1] - told[2 * i - 1]) / 1000;
+	if (series && codes && rcpts) {
+		PyObject *parts[] = {codes, phase(chat, told, each, -1, 0), rcpts,
+				     phase(chat, told, each, each - 3, each - 2), phase(chat, told, each, each - 2, each - 1),
+				     phase(chat, told, each, -1, each - 1)};
+		int whole = 1;
+		for (int i = 0; i < 6; i++) {
+			part = parts[i];
+			whole &= part != NULL;
+			PyTuple_SET_ITEM(series, i, part);
+		}
+		if (!whole)
+			Py_CLEAR(series);
+		return series;
+	}
+	Py_XDECREF(series);
+	Py_XDECREF(codes);
+	Py_XDECREF(rcpts);
+	return NULL;
+}
+
 /* (descriptor, events), or for a chat (~descriptor, (what, number, at, replies, octets)) */
 static PyObject *event_told(struct chats *all, const int64_t *out)
 {
@@ -46,7 +93,9 @@ static PyObject *event_told(struct chats *all, const int64_t *out)
 		return Py_BuildValue("(LL)", out[0], at);
 	if (what != PROGRESS)
 		release(&all->slot[out[0]]);
-	replies = replies_told(out + HEAD, out[5]);
+	if (what == SMOOTH)
+		at = out[HEAD + 2 * out[5] - 1]; /* of the last reply */
+	replies = what == SMOOTH ? series_told(&all->slot[out[0]], out + HEAD, out[5]) : replies_told(out + HEAD, out[5]);
 	octets = PyBytes_FromStringAndSize(all->data + (what == UNUSUAL ? at : 0), what == UNUSUAL ? size : 0);
 	if (!replies || !octets) {
 		Py_XDECREF(replies);
@@ -81,7 +130,7 @@ static PyObject *chats_poll(Chats *self, PyObject *const *args, Py_ssize_t count
 	if (seconds == -1.0 && PyErr_Occurred())
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	used = wait_for_all(&self->all, seconds > 0 ? (int)(seconds * 1000) : 0);
+	used = wait_for_all(&self->all, seconds < 0 ? -1 : (int)(seconds * 1000));
 	Py_END_ALLOW_THREADS
 	if (PyErr_CheckSignals() < 0)
 		return NULL;
@@ -126,6 +175,9 @@ static struct chat *prepared(Chats *self, int fd, PyObject *commands, PyObject *
 	chat->commands = chat->rest = octets_of(commands);
 	chat->messages = (int32_t)PyTuple_GET_SIZE(contents);
 	chat->message = 0;
+	chat->recipients = -2; /* MAIL and DATA are none */
+	for (size_t i = 0; i < chat->commands.size; i++)
+		chat->recipients += chat->commands.at[i] == '\n';
 	for (int i = 0; i < chat->messages; i++)
 		chat->content[i] = octets_of(PyTuple_GET_ITEM(contents, i));
 	return chat;
@@ -164,13 +216,16 @@ static PyObject *chats_start(Chats *self, PyObject *const *args, Py_ssize_t coun
 	struct chat *chat;
 	int64_t sent;
 	int fd;
-	if (count != 3)
-		return PyErr_Format(PyExc_TypeError, "start takes 3 arguments");
+	if (count != 4)
+		return PyErr_Format(PyExc_TypeError, "start takes 4 arguments");
 	fd = (int)PyLong_AsLong(args[0]);
 	if (PyErr_Occurred() || !are_messages(args[1], args[2]))
 		return NULL;
 	chat = prepared(self, fd, args[1], args[2]);
 	if (!chat)
+		return NULL;
+	chat->sent = PyLong_AsLongLong(args[3]);
+	if (chat->sent == -1 && PyErr_Occurred())
 		return NULL;
 	sent = begin(fd, chat);
 	if (sent >= 0)

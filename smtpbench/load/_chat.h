@@ -24,11 +24,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, READ = 1024, REPLIES = 32, AHEAD = 4, HEAD = 6 };
+enum { EVENTS = 64, READ = 1024, REPLIES = 64, AHEAD = 8, HEAD = 6 };
 enum { OUT = EVENTS * 3 * (HEAD + 2 * REPLIES) };
 
-/* What is told of a chat. All but PROGRESS end it. */
-enum { DONE, PROGRESS, UNUSUAL, BROKEN, SHORT, ENDED, OTHER };
+/* What is told of a chat. All but PROGRESS end it. SMOOTH: as DONE, and nothing was told of it before. */
+enum { DONE, PROGRESS, UNUSUAL, BROKEN, SHORT, ENDED, SMOOTH, OTHER };
 
 /* What is waited for. RFC 5321 §3.1: greeting and EHLO; §3.3: MAIL, RCPT, DATA and the content; §3.8: QUIT. */
 enum { IDLE, CONNECTING, GREETING, HELLO, COMMAND, BODY, QUIT };
@@ -48,6 +48,7 @@ struct opening {
 
 struct chat {
 	uint8_t state, eager, whole; /* whole: from the connection to QUIT */
+	uint8_t smooth;              /* not whole, and nothing was told of it */
 	int32_t number; /* of the chats of this descriptor: what is told of an older one is nobody's */
 	int32_t replies;
 	struct opening opening;
@@ -55,6 +56,8 @@ struct chat {
 	struct octets rest;           /* those that were not sent yet */
 	struct octets content[AHEAD]; /* of the messages, in their order */
 	int32_t messages, message;    /* how many, and which is under way */
+	int32_t recipients;           /* of each message */
+	int64_t sent;                 /* when the first was */
 	void *kept[3];         /* whoever owns these octets */
 	int16_t code[REPLIES];
 	int64_t at[REPLIES]; /* ns, CLOCK_MONOTONIC */
@@ -118,6 +121,7 @@ static void tell(struct chats *all, int fd, struct chat *chat, int what, int64_t
 	if (what == OTHER)
 		return;
 	chat->replies = 0;
+	chat->smooth = 0;
 	if (what != PROGRESS)
 		chat->state = IDLE;
 }
@@ -226,7 +230,7 @@ static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 	greeted_fully = chat->state == HELLO;
 	octets = following(chat, &all->halted);
 	if (!octets.size) {
-		tell(all, fd, chat, DONE, 0, 0);
+		tell(all, fd, chat, chat->smooth ? SMOOTH : DONE, 0, 0);
 		return 1;
 	}
 	sent = say(fd, octets);
@@ -247,6 +251,7 @@ static int64_t begin(int fd, struct chat *chat)
 	chat->number++;
 	chat->replies = 0;
 	chat->whole = 0;
+	chat->smooth = 1;
 	if (sent != (int64_t)line.size)
 		return sent < 0 ? 0 : sent;
 	chat->state = COMMAND;

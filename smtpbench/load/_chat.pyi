@@ -8,8 +8,10 @@ class Chats:
 
     def __init__(self, epoll: int) -> None: ...
     def poll(self, timeout: float, maxevents: int, /) -> list[tuple[int, Any]]:
-        """As `select.epoll.poll`, with at most 64 events; what has become of a chat has the complement of
-        its descriptor and is what `smtpbench.load.chat.Told` says."""
+        """As `select.epoll.poll` (s, negative: for ever), of at most 64 events.
+
+        What has become of a chat has the complement of its descriptor and is `smtpbench.load.chat.Told`.
+        """
 
     def alone(self, fd: int, until_ns: int, /) -> list[tuple[int, Any]] | None:
         """Read what comes for one chat, from a blocking socket with a timeout of its own, until there is
@@ -18,10 +20,10 @@ class Chats:
     def progress(self, fd: int, /) -> list[tuple[int, Any]]:
         """What has come in a chat that was not told yet."""
 
-    def start(self, fd: int, commands: bytes, contents: tuple[bytes, ...], /) -> int:
+    def start(self, fd: int, commands: bytes, contents: tuple[bytes, ...], sent_ns: int, /) -> int:
         """Begin a chat: for each of `contents`, which are at most `AHEAD`, the lines of `commands`, the last
-        of which is DATA, then the content. Returns its number, as a negative number; where it could not
-        begin, how much of the first line was sent."""
+        of which is DATA, then the content. The first MAIL is timed from `sent_ns`. Returns its number, as a
+        negative number; where it could not begin, how much of the first line was sent."""
 
     def visit(
         self,

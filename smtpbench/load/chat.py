@@ -23,16 +23,18 @@ PURE = "SMTPBENCH_PURE_PYTHON"  # an environment variable: do without the module
 # In the place of a code: the greeting, or the answer to EHLO, is the expected; there is a connection.
 AS_GREETED, AS_OFFERED, CONNECTED = -1, -2, -3
 READ = 1024  # octets that are taken at a time
-AHEAD = 4  # messages that a chat may have …
+AHEAD = 8  # messages that a chat may have …
 AHEAD_OCTETS = 1 << 14  # … if each is no longer than this, so that they are no burden
 
-DONE, PROGRESS, UNUSUAL, BROKEN, SHORT, ENDED = range(6)
+DONE, PROGRESS, UNUSUAL, BROKEN, SHORT, ENDED, SMOOTH = range(7)
 
 # What has become of a chat: one of these, its number, `at`, its replies, octets. The replies are code, time
 # (`perf_counter_ns`), code, time and so on. The octets are those that came and were not as wished (UNUSUAL).
 # `at` is an errno, 0 for the end of the stream (BROKEN), or how much of what follows the last reply was sent
-# (SHORT).
+# (SHORT). SMOOTH is DONE for a chat of which nothing was told before: `at` is when the last reply came, and
+# in the place of replies there is a `Series`.
 Told = tuple[int, int, int, Sequence[int], bytes]
+Series = tuple[bytes, bytes, bytes, bytes, bytes, bytes]  # see `Recorder.take_in`
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,18 @@ from collections.abc import Callable, Sequence
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from smtpbench.load.chat import AHEAD, AHEAD_OCTETS, DONE, PROGRESS
+from smtpbench.load.chat import AHEAD, AHEAD_OCTETS, PROGRESS, Series
 from smtpbench.load.connection import Connection
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import DATA, END_OF_DATA, RSET, Script, Transaction
+from smtpbench.load.supply import NOW
 from smtpbench.load.transport import SocketTransport
 
 if TYPE_CHECKING:
     from smtpbench.load.visit import Visit
 
 Ahead = tuple[int, Transaction, bytes]  # when it was due, the message, its content
-Converse = Callable[[bytes, bytes, tuple[bytes, ...]], None]
+Converse = Callable[[bytes, bytes, tuple[bytes, ...], int], None]
 
 
 class Source(Protocol):
@@ -47,8 +48,8 @@ class Source(Protocol):
     def take(self) -> int:
         """When the next message was due (`clock` ns), or 0 if there is none to send now."""
 
-    def spare(self, most: int) -> int:
-        """How many messages, `most` at most, may be taken before they begin."""
+    def take_ahead(self, most: int) -> int:
+        """Take so many messages, `most` at most, that begin later; they are due `NOW`."""
 
     def give_back(self, due: int) -> None:
         """Return one that was taken but never sent."""
@@ -148,40 +149,22 @@ class Flow(Connection):
 
     def replay(self, replies: Sequence[int], what: int) -> bytes:
         """See `Conducted`."""
-        if what == DONE and self._on == self._on_mail and self.opening is None:
-            size = 2 * (len(self._message.rcpts) + 3)
-            for end in range(size, len(replies), size):
-                self._done(replies[end - size : end])
-                self._due, self._message, self._prepared = self._ahead.pop(0)
-                self._started = self._sent = self._heard
-            self._done(replies[-size:])
-            self._proceed(self._heard)
-            return b""
         last = super().replay(replies, what)
         if what != PROGRESS:
             self.unplan()
         return last
 
-    def _done(self, replies: Sequence[int]) -> None:
-        """A transaction is over, and nothing was unusual: what its steps would do, without them."""
-        rec, sent = self._rec, self._sent
-        reply, note = rec.reply, rec.mail
-        reply(replies[0])
-        note(((at := replies[1]) - sent) // 1000)
-        note = rec.rcpt
-        for index in range(2, len(replies) - 4, 2):
-            reply(replies[index])
-            sent, at = at, replies[index + 1]
-            note((at - sent) // 1000)
-        code, data, last, body = replies[-4:]
-        reply(code)
-        reply(last)
-        note = rec.data
-        note((data - at) // 1000)
-        note = rec.body
-        note((body - data) // 1000)
-        self._heard = body
-        self._accept(body)
+    def went_smoothly(self, series: Series, at: int) -> None:
+        """See `Conducted`: all transactions of a chat, without their steps."""
+        messages = len(series[-1]) // 8
+        self._heard = at
+        self._rec.take_in(series)
+        self._rec.counters["accepted"] += messages
+        if self._timed_from_plan:
+            note = self._rec.intended
+            note((at - self._due) // 1000)
+        del self._ahead[: messages - 1]
+        self._proceed(at)
 
     def curtail(self) -> None:
         """Begin no message that was taken ahead: the source gets them back."""
@@ -198,12 +181,11 @@ class Flow(Connection):
 
     def _chat(self, message: Transaction, content: bytes) -> None:
         """Begin a chat of `message` and those that are taken ahead; take some if there are none."""
-        ahead = self._ahead
-        if not ahead and self._script.alike and len(content) <= AHEAD_OCTETS:
-            self._take_ahead(self._source.spare(AHEAD - 1))
-        contents = (content, *[one for _, _, one in ahead]) if ahead else (content,)
+        if not self._ahead and self._script.alike and len(content) <= AHEAD_OCTETS:
+            self._take_ahead(AHEAD - 1)
+        contents = (content, *[one for _, _, one in self._ahead]) if self._ahead else (content,)
         assert self._converse is not None
-        self._converse(message.mail, message.group, contents)
+        self._converse(message.mail, message.group, contents, self._sent)
 
     @property
     def _may_chat(self) -> bool:
@@ -211,11 +193,12 @@ class Flow(Connection):
 
     def _take_ahead(self, most: int) -> None:
         """Messages that differ from the one under way in content only: a chat has one set of commands."""
-        while most and self.left and (due := self._source.take()):
-            most -= 1
-            self.left -= 1
-            message = self._script.next()
-            self._ahead.append((due, message, message.content(b"")))
+        following = self._script.next
+        count = self._source.take_ahead(most if self.left < 0 else min(most, self.left))
+        self.left -= count
+        self._ahead = [
+            (NOW, message, message.content(b"")) for message in (following() for _ in range(count))
+        ]
 
     def _begin_planned(self) -> None:
         assert self._planned is not None

@@ -76,7 +76,7 @@ class _OneByOne:
         """See `Source`."""
         return 0 if self._flow.tired else self._supply.take()
 
-    def spare(self, most: int) -> int:
+    def take_ahead(self, most: int) -> int:
         """See `Source`."""
         return 0
 

@@ -18,6 +18,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from smtpbench.load.chat import Series
 from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, PhaseStats
 
 MUCH = 4096  # replies; to fold what belongs to them takes less than a millisecond
@@ -140,6 +141,7 @@ class Recorder:
 
     __slots__ = (
         *SERIES,
+        "_chatted",
         "_codes",
         "_folded",
         "_kinds",
@@ -171,6 +173,7 @@ class Recorder:
         self._folded: dict[str, Counts] = {}
         self._codes: array[int] = array("h")
         self._replies = np.zeros(1000, np.int64)
+        self._chatted = [self._raw[name] for name in ("mail", "rcpt", "data", "body", "transaction")]
         self.reply = self._codes.append
         for name in SERIES:
             setattr(self, name, self._raw[name].append)
@@ -186,8 +189,16 @@ class Recorder:
             return self
         if name not in self._kinds:
             kind = self._kinds[name] = Recorder()
-            kind.reply, kind.refusals = self.reply, self.refusals
+            kind.reply, kind.refusals, kind._codes = self.reply, self.refusals, self._codes
         return self._kinds[name]
+
+    def take_in(self, series: Series) -> None:
+        """What `_chat.c` has measured: reply codes as int16, and the µs of `mail`, `rcpt`, `data`, `body` and
+        `transaction` as int64, in octets."""
+        codes, *phases = series
+        self._codes.frombytes(codes)
+        for raw, octets in zip(self._chatted, phases, strict=True):
+            raw.frombytes(octets)
 
     def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
         """A message failed as `outcome`, so long after it began and (open workloads) after it was due."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from smtpbench.load.recorder import Recorder
 
+RESERVE = 8  # for one message that a sharer may take ahead, so many are left to it
+SPARED = 1000  # messages that may be taken ahead by all sessions together
 NOW = 1  # a due time of a closed workload; nothing is measured from it
 
 
@@ -34,9 +36,16 @@ class Budget:
         self._recorder.counters["offered"] += 1
         return NOW
 
-    def spare(self, most: int) -> int:
-        """How many messages a session may take ahead: few enough that all sharers have some to the end."""
-        return most if self._left < 0 else min(most, self._left // (8 * max(self.sharers, 1)))
+    def take_ahead(self, most: int) -> int:
+        """Take some messages, `most` at most, that begin later: few enough that all sharers have some to the
+        end, and the less for each the more they are."""
+        sharers = max(self.sharers, 1)
+        count = 0 if self.stopped else min(most, SPARED // sharers)
+        if self._left >= 0:
+            count = min(count, self._left // (RESERVE * sharers))
+            self._left -= count
+        self._recorder.counters["offered"] += count
+        return count
 
     def give_back(self, due: int) -> None:
         """Return a message that was never begun."""
@@ -62,7 +71,7 @@ class Backlog:
         """When the oldest waiting message was due (`perf_counter_ns`), or 0 if none waits."""
         return self.due.popleft() if self.due and not self.stopped else 0
 
-    def spare(self, most: int) -> int:
+    def take_ahead(self, most: int) -> int:
         """None: an arrival is for the session that is free first."""
         return 0
 

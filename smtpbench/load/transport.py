@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from smtpbench.load.chat import BROKEN, DONE, PROGRESS, READ, SHORT, UNUSUAL, Told
+from smtpbench.load.chat import BROKEN, DONE, PROGRESS, READ, SHORT, SMOOTH, UNUSUAL, Series, Told
 
 if TYPE_CHECKING:
     from smtpbench.load._chat import Chats
@@ -246,13 +246,13 @@ class SocketTransport(asyncio.Transport):
         """Whether a chat is going on."""
         return self._chat != 0
 
-    def converse(self, first: bytes, commands: bytes, contents: tuple[bytes, ...]) -> None:
+    def converse(self, first: bytes, commands: bytes, contents: tuple[bytes, ...], sent_ns: int) -> None:
         """Write `first`, which is the first line of `commands`; the rest goes out as replies come, as long as
         they are as wished. The protocol hears them through `replay`: what it writes then was sent.
         """
         sent = 0
         if not (self._held or self._read_paused):
-            sent = self._chats.start(self._number, commands, contents)
+            sent = self._chats.start(self._number, commands, contents, sent_ns)
             if sent < 0:
                 self._chat = -sent
                 return
@@ -287,6 +287,9 @@ class SocketTransport(asyncio.Transport):
         if what != PROGRESS:
             self._chat = 0
         protocol: Any = self._protocol
+        if what == SMOOTH:
+            protocol.went_smoothly(replies, at)
+            return
         last = protocol.replay(replies, what)
         if what in (DONE, PROGRESS) or self._closed:
             return
@@ -446,6 +449,9 @@ class Conducted(Protocol):
 
     def replay(self, replies: Sequence[int], what: int) -> bytes:
         """Hear replies of a chat that has come to `what`, see `Told`; what was written after the last."""
+
+    def went_smoothly(self, series: Series, at: int) -> None:
+        """A chat is over, and what it measured is `series`; the last reply came `at` (`clock` ns)."""
 
 
 def _error(code: int) -> OSError:

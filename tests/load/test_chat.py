@@ -8,6 +8,8 @@ import re
 import select
 import socket
 import sys
+import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter_ns
@@ -18,13 +20,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smtpbench.load import eventloop, transport
-from smtpbench.load.chat import AHEAD, BROKEN, DONE, ENDED, PROGRESS, PURE, READ, SHORT, UNUSUAL, available
+from smtpbench.load import eventloop, supply, transport
+from smtpbench.load.chat import (
+    AHEAD,
+    BROKEN,
+    DONE,
+    ENDED,
+    PROGRESS,
+    PURE,
+    READ,
+    SHORT,
+    SMOOTH,
+    UNUSUAL,
+    available,
+)
 from smtpbench.load.engine import Engine
 from smtpbench.load.openings import sockaddr
 from smtpbench.load.result import LoadResult
 from smtpbench.load.setup import make_engine
-from smtpbench.load.supply import Budget
 from smtpbench.load.workload import Workload
 from smtpbench.target import Endpoint, Role, Target, Timeouts
 from tests.load.conftest import HANG_UP, SILENCE, Script, Server, serving
@@ -102,7 +115,7 @@ class Counted:
     """Counts the visits of an engine, and what is told of its chats."""
 
     def __init__(self, engine: Engine) -> None:
-        self.loop, self.told, self.visits = engine._loop, dict.fromkeys(range(6), 0), 0
+        self.loop, self.told, self.visits = engine._loop, dict.fromkeys(range(7), 0), 0
         began = engine._visits.begin
 
         def begin(*args: Any) -> bool:
@@ -151,7 +164,7 @@ def test_it_makes_no_difference(
     def run(*, conducts: bool) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(eventloop, "available", lambda: conducts)
-            patch.setattr(Budget, "spare", lambda _, most: most)  # also of so few
+            patch.setattr(supply, "RESERVE", 1)  # also of so few
             if hurried:
                 patch.setattr("smtpbench.load.engine.TICK_S", 0.002)
                 patch.setattr("smtpbench.load.engine.TICKS_A_BATCH", 1)
@@ -162,17 +175,18 @@ def test_it_makes_no_difference(
 
 
 async def test_what_is_as_wished_is_told_once_a_chat() -> None:
-    """Four messages a chat, and at the end only one: others who share them have some as well."""
-    result, counted = await accounted(scripted({}), messages=40)
-    assert result["totals"].accepted == result["different"] == 40
-    assert counted.told == {DONE: counted.told[DONE], PROGRESS: 0, UNUSUAL: 0, BROKEN: 0, SHORT: 0, ENDED: 0}
-    assert 16 <= counted.told[DONE] <= 19
+    """Eight messages a chat, and at the end only one: others who share them have some as well."""
+    result, counted = await accounted(scripted({}), messages=80)
+    assert result["totals"].accepted == result["different"] == 80
+    assert counted.told == {**dict.fromkeys(range(6), 0), SMOOTH: counted.told[SMOOTH]}
+    assert 17 <= counted.told[SMOOTH] <= 25
 
 
 async def test_a_session_of_one_message_is_one_chat_once_the_server_is_known() -> None:
     result, counted = await accounted(scripted({}), messages=10, messages_per_session=1)
     assert result["totals"].accepted == result["different"] == result["totals"].sessions == 10
-    assert counted.told[DONE] == 10
+    assert counted.told[DONE] == counted.visits
+    assert counted.told[SMOOTH] == 10 - counted.visits
     assert counted.told[UNUSUAL] == 0
     assert counted.visits == 8
     assert result["phases"] == dict.fromkeys(
@@ -195,9 +209,9 @@ async def test_all_users_have_messages_to_the_end() -> None:
 
 
 async def test_many_recipients_are_told_in_parts() -> None:
-    """43 replies a message, and no more than 32 are told at a time."""
-    result, counted = await accounted(scripted({}), messages=3, recipients=40)
-    assert result["phases"]["rcpt"] == 120
+    """83 replies a message, and no more than 64 are told at a time."""
+    result, counted = await accounted(scripted({}), messages=3, recipients=80)
+    assert result["phases"]["rcpt"] == 240
     assert (counted.told[DONE], counted.told[PROGRESS]) == (3, 3)
 
 
@@ -366,9 +380,10 @@ class Wire:
         self.ours, self.number, self.epoll = ours, ours.fileno(), select.epoll()
         self.epoll.register(ours, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         self.chats = _chats(self.epoll.fileno())
+        self.began = perf_counter_ns()
 
     def start(self, contents: tuple[bytes, ...] = (b".\r\n",)) -> int:
-        return -int(self.chats.start(self.number, COMMANDS, contents))
+        return -int(self.chats.start(self.number, COMMANDS, contents, self.began))
 
     def told(self, *answers: bytes) -> Any:
         """What is told after these answers, each of which is given when there is something to answer."""
@@ -396,13 +411,33 @@ def test_the_steps_go_out_one_by_one(wire: Wire) -> None:
         assert wire.peer.recv(100) == line
         assert wire.told(answer) == []
     assert wire.peer.recv(100) == b".\r\n"
-    before = perf_counter_ns()
-    ((which, (what, of, _, replies, _)),) = wire.told(YES[3])
-    assert (which, what, of) == (~wire.number, DONE, number)
-    assert replies[::2] == (250, 250, 354, 250)
-    times = replies[1::2]
-    assert sorted(times) == list(times)
-    assert before <= times[-1] <= perf_counter_ns()
+    ((which, (what, of, at, series, _)),) = wire.told(YES[3])
+    assert (which, what, of) == (~wire.number, SMOOTH, number)
+    codes, mail, rcpt, data, body, transaction = (
+        array("h" if octets is series[0] else "q", octets) for octets in series
+    )
+    assert codes.tolist() == [250, 250, 354, 250]
+    assert min(*mail, *rcpt, *data, *body) >= 0
+    assert 0 <= transaction[0] - sum([*mail, *rcpt, *data, *body]) <= 3  # each is rounded down
+    assert transaction[0] == (at - wire.began) // 1000
+    assert wire.began < at <= perf_counter_ns()
+
+
+def test_each_message_is_timed_from_the_end_of_the_last(wire: Wire) -> None:
+    """Of two messages to two recipients, with an answer that takes 20 ms."""
+    commands = b"MAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+    wire.chats.start(wire.number, commands, (b"1\r\n", b"2\r\n"), wire.began)
+    answers = [*YES[:2], *YES[1:]] * 2
+    assert wire.told(*answers[:7]) == []
+    time.sleep(0.02)
+    ((_, (what, _, at, series, _)),) = wire.told(*answers[7:])
+    assert what == SMOOTH
+    assert array("h", series[0]).tolist() == [250, 250, 250, 354, 250] * 2
+    mail, rcpt, data, body, transaction = (array("q", octets) for octets in series[1:])
+    assert [len(one) for one in (mail, rcpt, data, body, transaction)] == [2, 4, 2, 2, 2]
+    assert rcpt[3] >= 20_000 > max(*rcpt[:3], *mail, *data, *body, transaction[0])
+    assert 0 <= transaction[1] - (mail[1] + rcpt[2] + rcpt[3] + data[1] + body[1]) <= 4
+    assert 0 <= (at - wire.began) // 1000 - sum(transaction) <= 1
 
 
 @contextmanager
@@ -534,8 +569,8 @@ def test_a_chat_is_cut_short_after_the_message_under_way(wire: Wire) -> None:
     assert wire.told(*YES, *YES[:2]) == []
     assert wire.chats.curtail(wire.number) == 2
     assert wire.chats.curtail(wire.number) == 0
-    ((_, (what, _, _, replies, _)),) = wire.told(*YES[2:])
-    assert (what, len(replies) // 2) == (DONE, 8)
+    ((_, (what, _, _, series, _)),) = wire.told(*YES[2:])
+    assert (what, len(series[0]) // 2) == (SMOOTH, 8)
     assert wire.peer.recv(1000) == COMMANDS + b"1\r\n" + COMMANDS + b"2\r\n"
     assert wire.chats.curtail(wire.number) == 0
 
@@ -543,8 +578,8 @@ def test_a_chat_is_cut_short_after_the_message_under_way(wire: Wire) -> None:
 def test_none_begins_another_message_once_all_are_halted(wire: Wire) -> None:
     wire.start((b"1\r\n", b"2\r\n"))
     wire.chats.halt()
-    ((_, (what, _, _, replies, _)),) = wire.told(*YES)
-    assert (what, len(replies) // 2) == (DONE, 4)
+    ((_, (what, _, _, series, _)),) = wire.told(*YES)
+    assert (what, len(series[0]) // 2) == (SMOOTH, 4)
 
 
 def test_progress_is_told_once(wire: Wire) -> None:
@@ -573,8 +608,9 @@ def test_octets_live_as_long_as_the_chat(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    (1, b"DATA\r\n"), (1, "DATA\r\n", (b"",)), (1, b"DATA\r\n", b""), (1, b"DATA\r\n", ()),
-    (1, b"DATA\r\n", ("",)), (1, b"DATA\r\n", (b"",) * (AHEAD + 1)), ("1", b"DATA\r\n", (b"",)),
+    (1, b"DATA\r\n", (b"",)), (1, "DATA\r\n", (b"",), 0), (1, b"DATA\r\n", b"", 0), (1, b"DATA\r\n", (), 0),
+    (1, b"DATA\r\n", ("",), 0), (1, b"DATA\r\n", (b"",) * (AHEAD + 1), 0), ("1", b"DATA\r\n", (b"",), 0),
+    (1, b"DATA\r\n", (b"",), None),
 ])  # fmt: skip
 def test_what_is_not_of_the_right_type_is_refused(wire: Wire, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
@@ -584,4 +620,4 @@ def test_what_is_not_of_the_right_type_is_refused(wire: Wire, arguments: tuple[A
 @pytest.mark.parametrize("commands", [b"", b"DATA"])
 def test_commands_have_an_end(wire: Wire, commands: bytes) -> None:
     with pytest.raises(ValueError, match="line end"):
-        wire.chats.start(wire.number, commands, (b"",))
+        wire.chats.start(wire.number, commands, (b"",), 0)
