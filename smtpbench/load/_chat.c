@@ -171,6 +171,7 @@ static struct chat *prepared(Chats *self, int fd, PyObject *commands, PyObject *
 		PyErr_NoMemory();
 		return NULL;
 	}
+	leave(&self->all, chat);
 	release(chat);
 	chat->commands = chat->rest = octets_of(commands);
 	chat->messages = (int32_t)PyTuple_GET_SIZE(contents);
@@ -227,7 +228,7 @@ static PyObject *chats_start(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->sent = PyLong_AsLongLong(args[3]);
 	if (chat->sent == -1 && PyErr_Occurred())
 		return NULL;
-	sent = begin(fd, chat);
+	sent = begin(&self->all, fd, chat);
 	if (sent >= 0)
 		return PyLong_FromLongLong(sent);
 	keep(chat, args[1], args[2], NULL);
@@ -283,6 +284,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->eager = 0;
 	chat->whole = 1;
 	chat->state = connected ? GREETING : CONNECTING;
+	self->all.going++;
 	if (connected)
 		note(chat, CONNECTED, now());
 	keep(chat, args[1], args[2], args[0]);
@@ -306,7 +308,7 @@ static PyObject *chats_drop(Chats *self, PyObject *number)
 	if (PyErr_Occurred())
 		return NULL;
 	if (chat) {
-		chat->state = IDLE;
+		leave(&self->all, chat);
 		release(chat);
 	}
 	drop(fd);
@@ -325,7 +327,7 @@ static PyObject *chats_forget(Chats *self, PyObject *number)
 	if (PyErr_Occurred())
 		return NULL;
 	if (chat) {
-		chat->state = IDLE;
+		leave(&self->all, chat);
 		release(chat);
 	}
 	Py_RETURN_NONE;

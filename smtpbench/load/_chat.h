@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 enum { EVENTS = 64, READ = 1024, REPLIES = 64, AHEAD = 8, HEAD = 6 };
+enum { MANY = 8, AWAKE_NS = 4000 };
 enum { OUT = EVENTS * 3 * (HEAD + 2 * REPLIES) };
 
 /* What is told of a chat. All but PROGRESS end it. SMOOTH: as DONE, and nothing was told of it before. */
@@ -66,7 +67,7 @@ struct chat {
 struct chats {
 	atomic_int halted; /* no message begins any more; any thread may set it */
 	int epoll;
-	int slots;
+	int slots, going; /* slots, and chats that are going on */
 	struct chat *slot; /* by descriptor */
 	int64_t used;      /* of `out`, and of `data` */
 	int64_t data_used;
@@ -102,6 +103,12 @@ static struct chat *room_for(struct chats *all, int fd)
 	return &all->slot[fd];
 }
 
+static void leave(struct chats *all, struct chat *chat)
+{
+	all->going -= chat->state != IDLE;
+	chat->state = IDLE;
+}
+
 /* fd, what, number, a, b, how many replies, then code and time of each */
 static void tell(struct chats *all, int fd, struct chat *chat, int what, int64_t a, int64_t b)
 {
@@ -123,7 +130,7 @@ static void tell(struct chats *all, int fd, struct chat *chat, int what, int64_t
 	chat->replies = 0;
 	chat->smooth = 0;
 	if (what != PROGRESS)
-		chat->state = IDLE;
+		leave(all, chat);
 }
 
 /* The code of `reply` if it is one line and says yes: what Python looks up in `_CODES`; else 0. */
@@ -244,7 +251,7 @@ static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 
 /* Begin the chat that was prepared in a slot with the first command. Octets must stay where they are until its
  * end. -1 if it has begun, else how much of the command was sent. */
-static int64_t begin(int fd, struct chat *chat)
+static int64_t begin(struct chats *all, int fd, struct chat *chat)
 {
 	struct octets line = next_command(chat);
 	int64_t sent = say(fd, line);
@@ -255,6 +262,7 @@ static int64_t begin(int fd, struct chat *chat)
 	if (sent != (int64_t)line.size)
 		return sent < 0 ? 0 : sent;
 	chat->state = COMMAND;
+	all->going++;
 	return -1;
 }
 
@@ -325,6 +333,17 @@ static int64_t progress(struct chats *all, int fd)
 	return all->used;
 }
 
+/* epoll_wait(2). Where many chats are going on, the next reply is some µs off: to sleep until it comes would cost
+ * the server the time to wake us, and us as much as to stay awake. */
+static int wait_awake(const struct chats *all, struct epoll_event *events, int timeout)
+{
+	int64_t until = timeout && all->going >= MANY ? now() + AWAKE_NS : 0;
+	int ready = 0;
+	while (until && !ready && now() < until)
+		ready = epoll_wait(all->epoll, events, EVENTS, 0);
+	return ready ? ready : epoll_wait(all->epoll, events, EVENTS, timeout);
+}
+
 /* Wait as epoll_wait(2) does, `timeout` in ms, until something happens that is no matter of a chat alone, or
  * the time is over; how much there is in `out`, -errno on failure. */
 static int64_t wait_for_all(struct chats *all, int timeout)
@@ -333,7 +352,7 @@ static int64_t wait_for_all(struct chats *all, int timeout)
 	int64_t until = timeout > 0 ? now() + timeout * INT64_C(1000000) : 0;
 	all->used = all->data_used = 0;
 	for (;;) {
-		int ready = epoll_wait(all->epoll, events, EVENTS, timeout);
+		int ready = wait_awake(all, events, timeout);
 		if (ready < 0)
 			return errno == EINTR ? 0 : -errno;
 		for (int i = 0; i < ready; i++) {
