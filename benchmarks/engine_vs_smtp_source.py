@@ -19,6 +19,7 @@ Exit code 0 only if all ratios hold, 1 if one is missed, 3 if the tools of Postf
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smtpbench.errors import EXIT_FINDINGS, EXIT_INCONCLUSIVE, EXIT_OK
+from smtpbench.load.chat import PURE
 from smtpbench.load.setup import make_engine
 from smtpbench.load.workload import Workload
 
@@ -72,11 +74,14 @@ class Row:
         return self.cpu_ratio <= self.manner.cpu_max and self.rate_ratio >= (self.manner.rate_min or 0)
 
 
-def run_engine(port: int, messages: int, sessions: int, size: int, manner: Manner) -> Cost:
-    """Our engine in a process of its own, one run."""
+def run_engine(
+    port: int, messages: int, sessions: int, size: int, manner: Manner, *, pure: bool = False
+) -> Cost:
+    """Our engine in a process of its own, one run; `pure` is without what is built of C."""
     started = time.perf_counter()
     numbers = (port, messages, sessions, size, int(manner.pipelining), int(manner.reuse))
-    return cost_of(subprocess.Popen([sys.executable, __file__, "--child", *map(str, numbers)]), started)
+    command = [sys.executable, __file__, "--child", *map(str, numbers)]
+    return cost_of(subprocess.Popen(command, env={**os.environ, PURE: "1" if pure else ""}), started)
 
 
 def child(port: int, messages: int, sessions: int, size: int, pipelining: int, reuse: int) -> None:

@@ -1,10 +1,10 @@
 """What one session costs at least in Python, beside what it costs our engine and Postfix's C generator.
 
-With one session each reply wakes a process that has slept, and a message costs half as much again as with ten
-sessions, or twice. So before the engine is blamed: `bare` only sends and receives, `recorded` also
-looks up each reply, takes the time and keeps the five durations of a message, and makes each message with an
-identifier of its own, as the engine does. Both are a straight line that knows no error, no timeout and no
-other session.
+With one session each reply wakes a process that has slept, and Python's code has left the caches by then.
+`bare` only sends and receives, `recorded` also looks up each reply, takes the time and keeps the five
+durations of a message, and makes each message with an identifier of its own, as the engine does. Both are a
+straight line that knows no error, no timeout and no other session. The engine runs as it is, and without
+what is built of C (`SMTPBENCH_PURE_PYTHON`).
 
     python benchmarks/interpreter_floor.py [--messages N] [--rounds N]
 
@@ -105,6 +105,7 @@ def measured(postfix: Postfix, messages: int, rounds: int) -> dict[str, list[flo
         "bare": lambda port, number: ours("bare", port, number),
         "recorded": lambda port, number: ours("recorded", port, number),
         "engine": lambda port, number: run_engine(port, number, 1, size, MANNERS[0]),
+        "engine, Python only": lambda port, number: run_engine(port, number, 1, size, MANNERS[0], pure=True),
     }
     with postfix.running_sink() as port:
         idle = {
