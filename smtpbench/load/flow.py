@@ -226,7 +226,8 @@ class Flow(Connection):
 
     def expire(self, before: int) -> None:
         """Give up if the server has owed a reply since earlier than `before` (`clock` ns)."""
-        self.catch_up()
+        if self.conducted:
+            self.catch_up()
         owed = self._on not in (None, self._on_idle) or self._held is not None
         if not owed or max(self._sent, self._heard) > before:
             return
