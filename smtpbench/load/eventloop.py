@@ -173,9 +173,8 @@ class EventLoop(asyncio.BaseEventLoop):
         """Handle what happens on sockets, until `timeout` (s) has passed or asyncio has something to do."""
         deadline = math.inf if timeout is None else monotonic() + timeout
         on_ready, self._wanted = self.on_ready, False
-        if (
-            timeout != 0 and not -NEAR_S < self._alarm.at - deadline < 0.1 * NEAR_S
-        ):  # what rings early, rings again
+        # An alarm that is left over, or rings early, costs one more turn.
+        if timeout and not -NEAR_S < self._alarm.at - deadline < NEAR_S / 10:
             self._alarm.set(deadline)
         while True:
             if self._before_wait and self._call_back():
