@@ -1,5 +1,6 @@
 """What an installed smtpbench holds: the wheel is built here, without the network, and looked into."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import smtpbench
+from smtpbench.load import chat
+from smtpbench.load.chat import available
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,3 +84,15 @@ def test_the_lock_file_pins_everything_and_names_no_index() -> None:
     assert pins
     assert all("==" in pin for pin in pins)
     assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("cc") and Path(sysconfig.get_path("include"), "Python.h").exists()),
+    reason="no C compiler here, or no headers of Python",
+)
+def test_where_the_chats_can_be_built_they_are() -> None:
+    """If not (python hatch_build.py), their tests would be left out without a reason."""
+    assert available()
+    from smtpbench.load import _chat  # only where it can be built
+
+    assert (_chat.READ, _chat.AHEAD) == (chat.READ, chat.AHEAD)

@@ -283,6 +283,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->replies = 0;
 	chat->eager = 0;
 	chat->whole = 1;
+	chat->smooth = 0;
 	chat->state = connected ? GREETING : CONNECTING;
 	self->all.going++;
 	if (connected)

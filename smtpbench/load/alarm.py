@@ -1,8 +1,8 @@
 """A timer that an event loop waits for like for a socket: timerfd_create(2), which Python has from 3.13 on.
 
 A wait that has a time limit of its own sets a timer of the machine each time it blocks, and in a virtual
-machine that is a way out of it and back: with one session it cost as much as the session. An alarm is set
-once for many waits, and rings on the µs, where `epoll` rounds a time limit up to whole ms.
+machine that is a way out of it and back, at every reply if there is one session. An alarm is set once for
+many waits, and rings on the µs, where `epoll` rounds a time limit up to whole ms.
 """
 
 from __future__ import annotations

@@ -28,13 +28,12 @@ from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.transport import SocketTransport
-from smtpbench.load.visit import Visit, Visits
+from smtpbench.load.visit import ASKED_ABOUT, Visit, Visits
 from smtpbench.load.watch import Watch
 
 TICK_S = 0.05  # how often the loop's lag is sampled, and what was recorded folded if it is much
 TICKS_A_BATCH = 20  # deadlines are checked, and a batch handed over, once a second
 CONNECTING_MAX = 64  # below the listen backlog of any server (128 is usual), so that no SYN is lost
-ASKED_ABOUT = 16  # the kernel is asked about one connection in so many that close: it takes a µs
 ARRIVALS_A_TURN = 256  # a late plan catches up in slices, so that replies are read in between
 NS = 1_000_000_000
 

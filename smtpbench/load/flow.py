@@ -169,9 +169,7 @@ class Flow(Connection):
     def curtail(self) -> None:
         """Begin no message that was taken ahead: the source gets them back."""
         transport = self.transport
-        spared = (
-            transport.curtail() if isinstance(transport, SocketTransport) and transport.chatting else None
-        )
+        spared = transport.curtail() if isinstance(transport, SocketTransport) else None
         self._give_back_ahead(len(self._ahead) if spared is None else spared)
 
     def _give_back_ahead(self, count: int) -> None:

@@ -241,11 +241,6 @@ class SocketTransport(asyncio.Transport):
         self._on_ready[~self._number] = self._told
         return True
 
-    @property
-    def chatting(self) -> bool:
-        """Whether a chat is going on."""
-        return self._chat != 0
-
     def converse(self, first: bytes, commands: bytes, contents: tuple[bytes, ...], sent_ns: int) -> None:
         """Write `first`, which is the first line of `commands`; the rest goes out as replies come, as long as
         they are as wished. The protocol hears them through `replay`: what it writes then was sent.
@@ -258,9 +253,9 @@ class SocketTransport(asyncio.Transport):
                 return
         self.write(first[sent:])
 
-    def curtail(self) -> int:
-        """Send none of the messages of a chat that have not begun; how many these are."""
-        return self._chats.curtail(self._number) if self._chat else 0
+    def curtail(self) -> int | None:
+        """Send none of the messages of a chat that have not begun; how many. None without a chat."""
+        return self._chats.curtail(self._number) if self._chat else None
 
     def catch_up(self) -> None:
         """Let the protocol hear what has come in a chat until now."""
@@ -286,9 +281,9 @@ class SocketTransport(asyncio.Transport):
             return  # it was another's
         if what != PROGRESS:
             self._chat = 0
-        protocol: Any = self._protocol
+        protocol = cast("Conducted", self._protocol)
         if what == SMOOTH:
-            protocol.went_smoothly(replies, at)
+            protocol.went_smoothly(cast("Series", replies), at)
             return
         last = protocol.replay(replies, what)
         if what in (DONE, PROGRESS) or self._closed:

@@ -21,11 +21,11 @@ from smtpbench.load.openings import Openings
 from smtpbench.load.recorder import Recorder
 from smtpbench.load.script import Transaction
 from smtpbench.load.supply import Budget
+from smtpbench.load.transport import NS
 
 if TYPE_CHECKING:
     from smtpbench.load._chat import Chats
 
-NS = 1_000_000_000
 ASKED_ABOUT = 16  # the kernel is asked about one connection in so many that close: it takes a µs
 
 
@@ -46,18 +46,8 @@ class Visit:
     """One of them: what an unfolded session has to know."""
 
     __slots__ = (
-        "_visits",
-        "content",
-        "due",
-        "kind",
-        "message",
-        "number",
-        "opening",
-        "recorder",
-        "socket",
-        "started",
-        "user",
-        "watched",
+        "_visits", "content", "due", "kind", "message", "number", "opening", "recorder", "socket", "started",
+        "user", "watched",
     )  # fmt: skip
 
     def __init__(

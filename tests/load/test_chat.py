@@ -428,14 +428,24 @@ def test_each_message_is_timed_from_the_end_of_the_last(wire: Wire) -> None:
     commands = b"MAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
     wire.chats.start(wire.number, commands, (b"1\r\n", b"2\r\n"), wire.began)
     answers = [*YES[:2], *YES[1:]] * 2
-    assert wire.told(*answers[:7]) == []
-    time.sleep(0.02)
-    ((_, (what, _, at, series, _)),) = wire.told(*answers[7:])
+    spans = []  # in which each answer came, by our clock
+    for nth, answer in enumerate(answers):
+        if nth == 7:
+            time.sleep(0.02)  # what is long is not taken for another
+        before = perf_counter_ns()
+        events = wire.told(answer)
+        spans.append((before, perf_counter_ns()))
+        assert bool(events) == (nth == 9)
+    ((_, (what, _, at, series, _)),) = events
     assert what == SMOOTH
     assert array("h", series[0]).tolist() == [250, 250, 250, 354, 250] * 2
     mail, rcpt, data, body, transaction = (array("q", octets) for octets in series[1:])
     assert [len(one) for one in (mail, rcpt, data, body, transaction)] == [2, 4, 2, 2, 2]
-    assert rcpt[3] >= 20_000 > max(*rcpt[:3], *mail, *data, *body, transaction[0])
+    assert rcpt[3] >= 20_000
+    took = [mail[0], *rcpt[:2], data[0], body[0], mail[1], *rcpt[2:], data[1], body[1]]
+    earlier = [(wire.began, wire.began), *spans[:-1]]
+    for us, (first, last), (since, until) in zip(took, spans, earlier, strict=True):
+        assert (first - until) // 1000 <= us <= (last - since) // 1000
     assert 0 <= transaction[1] - (mail[1] + rcpt[2] + rcpt[3] + data[1] + body[1]) <= 4
     assert 0 <= (at - wire.began) // 1000 - sum(transaction) <= 1
 
@@ -483,6 +493,28 @@ def test_a_visit_alone_is_read_without_a_wait() -> None:
         peer.send(b"550 no\r\n")
         ((_, (what, *_)),) = chats.poll(LIMIT_S, 0)
         assert what == UNUSUAL
+
+
+def test_a_visit_takes_nothing_over_from_a_chat_that_was_forgotten() -> None:
+    """On a descriptor of the same number."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, select.epoll() as epoll:
+        chats, port = _chats(epoll.fileno()), listener.getsockname()[1]
+        old, peer = socket.socketpair()
+        chats.start(old.fileno(), COMMANDS, (b".\r\n",), 0)
+        chats.forget(old.fileno())
+        before = old.fileno()
+        old.close()
+        peer.close()
+        number, *_ = chats.visit((*OPENING, sockaddr("127.0.0.1", port)), COMMANDS, (b".\r\n",), False)
+        assert number == before
+        with listener.accept()[0] as server:
+            for answer in (OPENING[0], OPENING[2], *YES):
+                server.send(answer)
+                assert chats.poll(LATE_S, 0) == []
+            server.send(b"221 bye\r\n")
+            ((_, (what, *_)),) = chats.poll(LIMIT_S, 0)
+        chats.drop(number)
+    assert what == DONE
 
 
 def test_a_visit_to_nobody_is_told_at_once() -> None:
