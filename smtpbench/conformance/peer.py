@@ -225,6 +225,8 @@ class Peer(Conversation):
             found = list(await observer.fetch(self.marker, recipients, wait))
             if 0 < len(found) < recipients:  # lost, or nobody looks where the second recipient's mail is
                 await self.fence(recipient=self.second_recipient)
+            if not found and observer.absent:  # lost, or delivered to where nobody looks
+                raise Untested(observer.absent, str(ended))
             if len(found) < recipients:  # accepted and not delivered: no fence is needed to judge that
                 self._around.troubled = True
                 return self._as_delivery(ended, found)

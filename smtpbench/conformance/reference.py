@@ -70,6 +70,8 @@ _MARKER = re.compile(rb"smtpbench-(?:fence-)?[0-9a-f]{16}")  # as Peer makes the
 class StoreObserver:
     """Reads deliveries from a MemoryStore; as an Observer it needs no start and no stop."""
 
+    absent = ""
+
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._read = 0  # copies that have been looked through for the markers of cases

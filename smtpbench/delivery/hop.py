@@ -47,6 +47,8 @@ class Hop:
     `certificate` is a PEM file with key and chain for STARTTLS; without one the hop makes its own.
     """
 
+    absent = ""
+
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, certificate: Path | None = None) -> None:
         self.script = ORDINARY
         self.sessions: deque[HopSession] = deque(maxlen=KEPT_SESSIONS)

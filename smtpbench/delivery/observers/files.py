@@ -65,6 +65,11 @@ class _FileObserver(Polling):
 class MaildirObserver(_FileObserver):
     """Reads ``new`` and ``cur`` of every Maildir at or below a path."""
 
+    @property
+    def absent(self) -> str:
+        """See `Observer`."""
+        return "" if any(maildirs(self._path)) else f"there is no Maildir at {self._path}"
+
     def _messages(self) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
         for maildir in maildirs(self._path):
             for folder in (maildir / "new", maildir / "cur"):
@@ -113,6 +118,11 @@ class MboxObserver(_FileObserver):
         super().__init__(path)
         self._last: dict[Path, tuple[int, int]] = {}
         self._read: dict[Path, tuple[int, int]] = {}
+
+    @property
+    def absent(self) -> str:
+        """See `Observer`."""
+        return "" if self._path.exists() else f"there is no mbox at {self._path}"
 
     async def start(self) -> None:
         """Note what is there already."""

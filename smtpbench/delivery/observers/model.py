@@ -43,6 +43,10 @@ class Delivered:
 class Observer(Protocol):
     """Sees deliveries while it is entered."""
 
+    @property
+    def absent(self) -> str:
+        """Why it can have seen nothing: there is no mailbox. "" if there is one."""
+
     async def start(self) -> None:
         """Begin: what is there already does not count."""
 
@@ -66,6 +70,11 @@ class Polling(ABC):
     """
 
     last_poll = LAST_POLL
+
+    @property
+    def absent(self) -> str:
+        """See `Observer`."""
+        return ""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
