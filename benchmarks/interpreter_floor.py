@@ -8,8 +8,8 @@ what is built of C (`SMTPBENCH_PURE_PYTHON`).
 
     python benchmarks/interpreter_floor.py [--messages N] [--rounds N]
 
-CPU as in `engine_vs_smtp_source.py`: user and system, start-up taken away, medians; a ratio is that to
-smtp-source in the same round. Exit code 0; 3 if the tools of Postfix are not found.
+CPU as in `engine_vs_smtp_source.py`: user and system, without the start of a process, medians; a ratio is
+that to smtp-source in the same round. Exit code 0; 3 if the tools of Postfix are not found.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from __future__ import annotations
 import argparse
 import socket
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns as clock
 
 from engine_vs_smtp_source import MANNERS, run_engine
-from postfix_tools import HOST, RECIPIENT, SENDER, Cost, Postfix, cost_of, found
+from postfix_tools import HOST, RECIPIENT, SENDER, Cost, Postfix, found, telling_cost, told_cost
 from rich.console import Console
 from rich.table import Table
 
 from smtpbench.errors import EXIT_INCONCLUSIVE, EXIT_OK
+from smtpbench.load.congestion import hold_nothing_back
 from smtpbench.load.corpus.content import Content
 from smtpbench.load.corpus.plain import plain
 from smtpbench.load.identifiers import Identifiers
@@ -49,10 +48,12 @@ def child(name: str, port: int, messages: int, size: int) -> None:
     content = Content(plain(size, SENDER, [RECIPIENT]), Identifiers()).next_content
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hold_nothing_back(connection)
         connection.recv(READ)
         connection.send(f"EHLO {HOST}\r\n".encode())
         connection.recv(READ)
-        {"bare": bare, "recorded": recorded}[name](connection, messages, content)
+        with telling_cost():
+            {"bare": bare, "recorded": recorded}[name](connection, messages, content)
         connection.send(b"QUIT\r\n")
         connection.recv(READ)
 
@@ -97,25 +98,23 @@ def measured(postfix: Postfix, messages: int, rounds: int) -> dict[str, list[flo
     size = postfix.measured_size()
 
     def ours(name: str, port: int, number: int) -> Cost:
-        started, numbers = time.perf_counter(), map(str, (port, number, size))
-        return cost_of(subprocess.Popen([sys.executable, __file__, "--child", name, *numbers]), started)
+        return told_cost([sys.executable, __file__, "--child", name, *map(str, (port, number, size))])
 
     runs: dict[str, Callable[[int, int], Cost]] = {
-        "smtp-source": lambda port, number: postfix.run_source(port, max(number, 1), 1, reuse=True),
+        "smtp-source": lambda port, number: postfix.run_source(port, number, 1, reuse=True),
         "bare": lambda port, number: ours("bare", port, number),
         "recorded": lambda port, number: ours("recorded", port, number),
         "engine": lambda port, number: run_engine(port, number, 1, size, MANNERS[0]),
         "engine, Python only": lambda port, number: run_engine(port, number, 1, size, MANNERS[0], pure=True),
     }
     with postfix.running_sink() as port:
-        idle = {
-            name: statistics.median(run(port, 0).cpu_s for _ in range(rounds)) for name, run in runs.items()
-        }
+        start_up = statistics.median(runs["smtp-source"](port, 1).cpu_s for _ in range(rounds))
     costs: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         with postfix.running_sink() as port:
             for name, run in runs.items():
-                costs[name].append((run(port, messages).cpu_s - idle[name]) / messages * 1e6)
+                used = run(port, messages).cpu_s - (start_up if name == "smtp-source" else 0)
+                costs[name].append(used / messages * 1e6)
     return costs
 
 

@@ -268,6 +268,17 @@ static int64_t begin(struct chats *all, int fd, struct chat *chat)
 
 static const struct timeval briefly = {0, 1}; /* the shortest there is */
 static const struct linger reset = {1, 0};    /* close without TIME_WAIT */
+static const char reno[] = "reno";
+
+/* See congestion.py. */
+static int is_local(struct octets address)
+{
+	const struct sockaddr *to = (const void *)address.at;
+	if (to->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)to)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return to->sa_family == AF_INET6 && address.size >= sizeof(struct sockaddr_in6) &&
+	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)to)->sin6_addr);
+}
 
 /* Connect; the socket, or -errno. Its `alone` is for a socket that is to be read in `wait_for_one`. 0 in
  * `connected` says that there is no answer yet. */
@@ -279,6 +290,8 @@ static int connect_to(struct octets address, int alone, int *connected)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (is_local(address))
+		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof reno - 1);
 	if (alone) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &briefly, sizeof briefly);
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &briefly, sizeof briefly);

@@ -76,7 +76,7 @@ class Engine:
         self._idle: list[Flow] = []
         self._opening = 0
         self._sessions = 0
-        self._over = False
+        self._over = self._ticked = False
         self._beside = Beside(max_sessions)
         self._sending: Counter[str] = Counter()  # how connections sent that have closed since
         self._closed = 0
@@ -191,6 +191,7 @@ class Engine:
             self._rec.loop_lag(max(now - due, 0) // 1000)
             due = max(due, now - int(TICK_S * NS))
             ticks += 1
+            self._ticked = True
             if ticks % TICKS_A_BATCH == 0:
                 self._sweep(now)
                 self._hand_over()
@@ -199,8 +200,7 @@ class Engine:
             self._watch.look_around(self._flows, self._idle, self._meter.waited_ns())
             if self._supply.spent:
                 self._wake(*self._flows)
-            if self._spent():
-                self._stopping.set()
+            self._end_if_spent()
 
     def _wake(self, *flows: Flow) -> None:
         """End the pauses of sessions for which there is nothing to wait."""
@@ -236,6 +236,11 @@ class Engine:
         spent = self._supply.spent and len(self._idle) == self._sessions and not self._opening
         return spent or self._over
 
+    def _end_if_spent(self) -> None:
+        """A run lasts a tick at least: what it used of a core in less says nothing."""
+        if self._ticked and self._spent():
+            self._stopping.set()
+
     # --- sessions ---
 
     def _begin(self, user: User | None = None) -> None:
@@ -256,6 +261,8 @@ class Engine:
         """See `Visitors`."""
         self._opening -= 1
         self._live_on(user, failed=False)
+        if not self._opening:
+            self._end_if_spent()
 
     def unfolded(self, visit: Visit, connected_at: int) -> SocketTransport:
         """See `Visitors`."""
@@ -306,6 +313,7 @@ class Engine:
             self._dispatch(supply)  # it left arrivals waiting, and none may come after them
         if not self._courses:
             self._drained.set()
+            self._end_if_spent()
 
     def _over_with(self, flow: Flow) -> None:
         """End a session; of one in so many ask the kernel how it has sent."""

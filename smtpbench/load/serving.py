@@ -1,8 +1,8 @@
 """An event loop that listens: the engine's, with sockets that clients connect to. For sinks.
 
 A connection costs few system calls beyond its reads and writes: to take it, to be told of what comes on it,
-to close it. `TCP_NODELAY` is the listener's and passes on (Linux), and the last
-words leave in one segment with the end of the connection.
+to close it. What the listener is set to passes on (Linux), and the last words
+leave in one segment with the end of the connection.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVarTuple, Unpack
 
+from smtpbench.load.congestion import hold_nothing_back, is_local
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.transport import SocketTransport
 
@@ -65,6 +66,8 @@ class ServingLoop(EventLoop):
                 server.close()
             raise ValueError("this loop serves in clear only; TLS can begin with start_tls")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if is_local(sock.getsockname()[0]):
+            hold_nothing_back(sock)
         self.on_ready[sock.fileno()] = partial(self._accept, sock, int(sock.family), protocol_factory)
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 

@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from smtpbench.load.chat import BROKEN, DONE, PROGRESS, READ, SHORT, SMOOTH, UNUSUAL, Series, Told
+from smtpbench.load.congestion import hold_nothing_back, is_local
 
 if TYPE_CHECKING:
     from smtpbench.load._chat import Chats
@@ -78,6 +79,8 @@ class SocketTransport(asyncio.Transport):
         connection = _socket.socket(_IPV6 if ":" in address[0] else _IPV4, _TYPE)
         number = self._use(connection)
         connection.setsockopt(_TCP, _NODELAY, 1)
+        if is_local(address[0]):
+            hold_nothing_back(connection)
         code = connection.connect_ex(address)
         if code == errno.EINPROGRESS:  # over loopback the handshake is done by now: it is told who asks again
             code = connection.connect_ex(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 import select
 import socket
@@ -34,6 +35,7 @@ from smtpbench.load.chat import (
     UNUSUAL,
     available,
 )
+from smtpbench.load.congestion import RENO
 from smtpbench.load.engine import Engine
 from smtpbench.load.openings import sockaddr
 from smtpbench.load.result import LoadResult
@@ -536,12 +538,14 @@ def test_an_opening_has_an_address(wire: Wire, opening: Any) -> None:
 
 
 def test_addresses_are_those_of_the_kernel() -> None:
+    """And loopback is known as such: see `congestion.py`."""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.create_server((host, 0), family=family) as listener, select.epoll() as epoll:
             port = listener.getsockname()[1]
             chats = _chats(epoll.fileno())
             number, *_ = chats.visit((*OPENING, sockaddr(host, port)), COMMANDS, (b"",), False)
-            with listener.accept()[0]:
+            with listener.accept()[0], socket.socket(fileno=os.dup(number)) as ours:
+                assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == RENO
                 chats.drop(number)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from smtpbench.load import engine as engine_module
 from smtpbench.load.engine import Engine
 from smtpbench.load.result import OUTCOMES, LoadResult, PhaseStats
 from smtpbench.load.setup import make_engine
@@ -19,7 +20,7 @@ from smtpbench.server import Server as ReferenceServer
 from smtpbench.server import ServerConfig
 from smtpbench.server.store import MemoryStore
 from smtpbench.target import Credentials, Endpoint, Role, Target, Timeouts, Tls
-from tests.load.conftest import HANG_UP, SILENCE, Reply, Running, Script
+from tests.load.conftest import HANG_UP, SILENCE, Reply, Running, Script, Server
 from tests.load.engines import begun, ended
 
 pytestmark = pytest.mark.usefixtures("conducts")
@@ -367,6 +368,26 @@ async def test_stop_lets_the_message_under_way_finish(running: Running) -> None:
         result = await finish(engine)
     assert result.totals.accepted == len(server.contents) == 1
     assert server.commands[-1] == b"QUIT"
+
+
+@pytest.mark.parametrize("per_session", [1, 4])
+async def test_a_run_ends_with_its_last_session(
+    running: Running, monkeypatch: pytest.MonkeyPatch, per_session: int
+) -> None:
+    """And not with the tick after it."""
+    holder: list[Engine] = []
+
+    async def put_off_the_tick(server: Server) -> None:
+        while not holder[0]._ticked:  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(engine_module, "TICK_S", 10 * LIMIT_S)
+        if len(server.contents) == 4:
+            await asyncio.sleep(0.2)  # the one that was due has come by then
+
+    async with running(Script(ehlo=NO_PIPELINING), before_answer=put_off_the_tick) as (server, target):
+        holder.append(begun(target, users=1, messages=4, messages_per_session=per_session))
+        result = await ended(holder[0], LIMIT_S)
+    assert result.totals.accepted == len(server.contents) == 4
 
 
 async def test_a_user_that_is_removed_says_quit(running: Running) -> None:
