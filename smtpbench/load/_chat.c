@@ -84,18 +84,41 @@ static PyObject *series_told(const struct chat *chat, const int64_t *told, int64
 	return NULL;
 }
 
+static int64_t first_code(struct octets reply)
+{
+	return (reply.at[0] - '0') * 100 + (reply.at[1] - '0') * 10 + reply.at[2] - '0';
+}
+
+/* When a whole chat has begun, then code, time, code, time …, all int64, as octets. */
+static PyObject *visit_told(const struct chat *chat, int64_t *told, int64_t replies)
+{
+	PyObject *octets = PyBytes_FromStringAndSize(NULL, (1 + 2 * replies) * (Py_ssize_t)sizeof(int64_t));
+	told[2] = first_code(chat->opening.greeting);
+	told[4] = first_code(chat->opening.offers);
+	if (octets) {
+		memcpy(PyBytes_AS_STRING(octets), &chat->sent, sizeof chat->sent);
+		memcpy(PyBytes_AS_STRING(octets) + sizeof chat->sent, told, (size_t)(2 * replies) * sizeof *told);
+	}
+	return octets;
+}
+
+static PyObject *smooth_told(const struct chat *chat, int64_t *told, int64_t replies)
+{
+	return chat->whole ? visit_told(chat, told, replies) : series_told(chat, told, replies);
+}
+
 /* (descriptor, events), or for a chat (~descriptor, (what, number, at, replies, octets)) */
-static PyObject *event_told(struct chats *all, const int64_t *out)
+static PyObject *event_told(struct chats *all, int64_t *out)
 {
 	int64_t what = out[1], at = out[3], size = out[4];
 	PyObject *replies, *octets, *told;
 	if (what == OTHER)
 		return Py_BuildValue("(LL)", out[0], at);
-	if (what != PROGRESS)
-		release(&all->slot[out[0]]);
 	if (what == SMOOTH)
 		at = out[HEAD + 2 * out[5] - 1]; /* of the last reply */
-	replies = what == SMOOTH ? series_told(&all->slot[out[0]], out + HEAD, out[5]) : replies_told(out + HEAD, out[5]);
+	replies = what == SMOOTH ? smooth_told(&all->slot[out[0]], out + HEAD, out[5]) : replies_told(out + HEAD, out[5]);
+	if (what != PROGRESS)
+		release(&all->slot[out[0]]);
 	octets = PyBytes_FromStringAndSize(all->data + (what == UNUSUAL ? at : 0), what == UNUSUAL ? size : 0);
 	if (!replies || !octets) {
 		Py_XDECREF(replies);
@@ -114,7 +137,7 @@ static PyObject *all_told(struct chats *all, int64_t used)
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	list = PyList_New(0);
-	for (const int64_t *out = all->out; list && out < all->out + used; out += HEAD + 2 * out[5]) {
+	for (int64_t *out = all->out; list && out < all->out + used; out += HEAD + 2 * out[5]) {
 		PyObject *event = event_told(all, out);
 		if (!event || PyList_Append(list, event) < 0)
 			Py_CLEAR(list);
@@ -262,6 +285,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	struct octets octets[4];
 	struct chat *chat;
 	int fd, alone, watched, connected = 0;
+	int64_t started;
 	if (count != 4)
 		return PyErr_Format(PyExc_TypeError, "visit takes 4 arguments");
 	if (!is_opening(args[0]) || !are_messages(args[1], args[2]))
@@ -269,6 +293,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	for (int i = 0; i < 4; i++)
 		octets[i] = octets_of(PyTuple_GET_ITEM(args[0], i));
 	alone = args[3] == Py_True;
+	started = now();
 	fd = connect_to(octets[3], alone, &connected);
 	if (fd < 0)
 		return Py_BuildValue("(iii)", fd, 0, 0);
@@ -282,8 +307,8 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->number++;
 	chat->replies = 0;
 	chat->eager = 0;
-	chat->whole = 1;
-	chat->smooth = 0;
+	chat->whole = chat->smooth = 1;
+	chat->sent = started;
 	chat->state = connected ? GREETING : CONNECTING;
 	self->all.going++;
 	if (connected)
@@ -340,7 +365,7 @@ static PyObject *chats_hasten(Chats *self, PyObject *number)
 	if (PyErr_Occurred())
 		return NULL;
 	if (chat)
-		chat->eager = 1;
+		chat->eager = 1, chat->smooth = 0;
 	Py_RETURN_NONE;
 }
 

@@ -49,7 +49,7 @@ struct opening {
 
 struct chat {
 	uint8_t state, eager, whole; /* whole: from the connection to QUIT */
-	uint8_t smooth;              /* not whole, and nothing was told of it */
+	uint8_t smooth;              /* nothing was told of it */
 	int32_t number; /* of the chats of this descriptor: what is told of an older one is nobody's */
 	int32_t replies;
 	struct opening opening;
@@ -58,7 +58,7 @@ struct chat {
 	struct octets content[AHEAD]; /* of the messages, in their order */
 	int32_t messages, message;    /* how many, and which is under way */
 	int32_t recipients;           /* of each message */
-	int64_t sent;                 /* when the first was */
+	int64_t sent;                 /* when the first was; if it is whole, when the connection was asked for */
 	void *kept[3];         /* whoever owns these octets */
 	int16_t code[REPLIES];
 	int64_t at[REPLIES]; /* ns, CLOCK_MONOTONIC */

@@ -32,7 +32,7 @@ DONE, PROGRESS, UNUSUAL, BROKEN, SHORT, ENDED, SMOOTH = range(7)
 # (`perf_counter_ns`), code, time and so on. The octets are those that came and were not as wished (UNUSUAL).
 # `at` is an errno, 0 for the end of the stream (BROKEN), or how much of what follows the last reply was sent
 # (SHORT). SMOOTH is DONE for a chat of which nothing was told before: `at` is when the last reply came, and
-# in the place of replies there is a `Series`.
+# in the place of replies there is a `Series`, or of a whole session what `Recorder.take_visit` takes.
 Told = tuple[int, int, int, Sequence[int], bytes]
 Series = tuple[bytes, bytes, bytes, bytes, bytes, bytes]  # see `Recorder.take_in`
 

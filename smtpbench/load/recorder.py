@@ -9,7 +9,7 @@ are many, and once a second, they are turned into counts in bulk. `histogram` gi
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from smtpbench.load.chat import Series
 from smtpbench.load.result import FAILURES, MISSED, OUTCOMES, PHASES, PhaseStats
 
 MUCH = 4096  # replies; to fold what belongs to them takes less than a millisecond
+OF_A_REPLY = 16  # octets that `take_visit` takes for each
 LOWEST_US = 1
 REFUSAL_MAX = 300  # characters kept of the words of a server
 REFUSALS_MAX = 20  # … for so many reply codes
@@ -147,6 +148,7 @@ class Recorder:
         "_kinds",
         "_raw",
         "_replies",
+        "_visits",
         "counters",
         "limits",
         "refusals",
@@ -174,6 +176,7 @@ class Recorder:
         self._codes: array[int] = array("h")
         self._replies = np.zeros(1000, np.int64)
         self._chatted = [self._raw[name] for name in ("mail", "rcpt", "data", "body", "transaction")]
+        self._visits: dict[int, bytearray] = defaultdict(bytearray)  # by how long one of them is
         self.reply = self._codes.append
         for name in SERIES:
             setattr(self, name, self._raw[name].append)
@@ -200,6 +203,11 @@ class Recorder:
         for raw, octets in zip(self._chatted, phases, strict=True):
             raw.frombytes(octets)
 
+    def take_visit(self, whole: bytes) -> None:
+        """What `_chat.c` has seen of a session of one message: when it began, then code and time of the
+        connection and of each reply, from the greeting to that to QUIT; int64, times in ns."""
+        self._visits[len(whole)] += whole
+
     def fail(self, outcome: str, took_ns: int, since_due_ns: int | None) -> None:
         """A message failed as `outcome`, so long after it began and (open workloads) after it was due."""
         self.counters[outcome] += 1
@@ -224,11 +232,13 @@ class Recorder:
 
     def fold_much(self) -> None:
         """`fold` if there is much: some of it costs as much for one value as for a thousand."""
-        if len(self._codes) >= MUCH:
+        if len(self._codes) >= MUCH or sum(map(len, self._visits.values())) >= MUCH * OF_A_REPLY:
             self.fold()
 
     def fold(self) -> None:
         """Turn what the sessions appended into counts; often enough, so that it never takes long."""
+        for recorder in (self, *self._kinds.values()):
+            recorder._write_down_visits()
         for name, raw in self._raw.items():
             self._fold(raw, name)
         for of, kind in self._kinds.items():
@@ -237,6 +247,25 @@ class Recorder:
         if self._codes:
             self._replies += np.bincount(np.frombuffer(self._codes, np.int16), minlength=1000)
             del self._codes[:]
+
+    def _write_down_visits(self) -> None:
+        """As if each reply had been."""
+        for size, visits in self._visits.items():
+            whole = np.frombuffer(bytes(visits), np.int64).reshape(-1, size // 8)
+            codes, times = whole[:, 3::2], whole[:, ::2]
+            took = np.diff(times) // 1000
+            self._codes.frombytes(codes.astype(np.int16).tobytes())
+            columns = {
+                "connect": took[:, 0], "banner": took[:, 1], "ehlo": took[:, 2], "mail": took[:, 3],
+                "rcpt": took[:, 4:-3], "data": took[:, -3], "body": took[:, -2],
+                "transaction": (times[:, -2] - times[:, 3]) // 1000,
+                "session": (times[:, -1] - times[:, 0]) // 1000,
+            }  # fmt: skip
+            for name, column in columns.items():
+                self._raw[name].frombytes(column.tobytes())
+            for counter in ("sessions", "accepted"):
+                self.counters[counter] += len(whole)
+        self._visits.clear()
 
     def _fold(self, raw: array[int], *names: str) -> None:
         if raw:

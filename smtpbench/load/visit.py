@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import socket
 from time import perf_counter_ns as clock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from smtpbench.load.chat import CONNECTED, DONE, Opening, Told
+from smtpbench.load.chat import CONNECTED, SMOOTH, Opening, Told
 from smtpbench.load.course import Gate, User
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.kinds import Kind
@@ -64,8 +64,8 @@ class Visit:
     def told(self, told: Told) -> None:
         """What has happened in its chat."""
         if told[1] == self.number:
-            if told[0] == DONE:
-                self._visits.done(self, told[3])
+            if told[0] == SMOOTH:
+                self._visits.done(self, cast("bytes", told[3]))
             else:
                 self._visits.unfold(self, told)
 
@@ -143,16 +143,15 @@ class Visits:
         self._loop.unwatched = None
         self.chats.watch(visit.socket)
 
-    def done(self, visit: Visit, replies: Any) -> None:
-        """All was as wished: write down what a session would have."""
-        _record(visit, replies)
+    def done(self, visit: Visit, whole: bytes) -> None:
+        """All was as wished."""
+        visit.recorder.take_visit(whole)
         self._leave(visit)
         self._ended += 1
         if self._ended % ASKED_ABOUT == 1:
             self._host.sent(_asked(visit.socket))
         self.chats.drop(visit.socket)
         self._gate.leave()
-        visit.recorder.session((clock() - visit.started) // 1000)
         self._host.visited(visit.user)
 
     def unfold(self, visit: Visit, told: Told | None = None) -> Any:
@@ -187,29 +186,6 @@ class Visits:
         loop.sockets.discard(visit)
         if loop.unwatched is visit:
             loop.unwatched = None
-
-
-def _record(visit: Visit, replies: Any) -> None:
-    rec, opening = visit.recorder, visit.opening
-    (_, connected, _, greeted, _, offered), dialogue = replies[:6], replies[6:]
-    codes, times = dialogue[::2], dialogue[1::2]
-    reply, note = rec.reply, rec.rcpt
-    for code in (opening.greeting.code, opening.offers.code, *codes):
-        reply(code)
-    first, *middle, data, body, _ = times
-    rec.connect((connected - visit.started) // 1000)
-    rec.banner((greeted - connected) // 1000)
-    rec.ehlo((offered - greeted) // 1000)
-    rec.mail((first - offered) // 1000)
-    sent = first
-    for at in middle:
-        note((at - sent) // 1000)
-        sent = at
-    rec.data((data - sent) // 1000)
-    rec.body((body - data) // 1000)
-    rec.transaction((body - offered) // 1000)
-    rec.counters["sessions"] += 1
-    rec.counters["accepted"] += 1
 
 
 def _asked(number: int) -> dict[str, int]:

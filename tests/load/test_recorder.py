@@ -114,3 +114,36 @@ def test_little_waits_for_more_and_a_batch_has_all() -> None:
     batch = recorder.take_batch()
     assert batch.series["mail"].counts.sum() == MUCH
     assert batch.replies == {250: MUCH - 1, 354: 1}
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 10**10), min_size=8, max_size=10), min_size=1, max_size=20),
+    st.sampled_from(["", "mx"]),
+)
+def test_a_visit_counts_as_if_each_of_its_replies_had_come(visits: list[list[int]], kind: str) -> None:
+    """`took` is what passed before the connection and before each reply: of one recipient, or up to three."""
+    whole, apart = Recorder(), Recorder()
+    for number, took in enumerate(visits):
+        began = 10**12 + number
+        at = (began + np.cumsum(took)).tolist()
+        codes = [-3, 220, 250, 250, *[251] * (len(took) - 7), 354, 250, 221]
+        row = [began, *(part for reply in zip(codes, at, strict=True) for part in reply)]
+        whole.of_kind(kind).take_visit(np.array(row, np.int64).tobytes())
+        of = apart.of_kind(kind)
+        for code in codes[1:]:
+            of.reply(code)
+        connect, banner, ehlo, mail, *rcpts, data, body, _ = took
+        for note, ns in zip(
+            (of.connect, of.banner, of.ehlo, of.mail), (connect, banner, ehlo, mail), strict=True
+        ):
+            note(ns // 1000)
+        for ns in rcpts:
+            of.rcpt(ns // 1000)
+        of.data(data // 1000)
+        of.body(body // 1000)
+        of.transaction((mail + sum(rcpts) + data + body) // 1000)
+        of.session((at[-1] - began) // 1000)
+        of.counters["sessions"] += 1
+        of.counters["accepted"] += 1
+    assert whole.take_batch().to_plain() == apart.take_batch().to_plain()
+    assert not whole.take_batch().series
