@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--few", type=int, default=100, help="to compare with (100)")
     parser.add_argument("--rate", type=int, default=2000, help="messages a second of all together (2000)")
     parser.add_argument("--seconds", type=int, default=10, help="to measure for (10)")
-    parser.add_argument("--pairs", type=int, default=3, help="runs of each (3)")
+    parser.add_argument("--pairs", type=int, default=5, help="runs of each (5)")
     options = parser.parse_args()
     console = Console(width=110)
     try:

@@ -19,6 +19,7 @@ from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.course import BACKOFF_S, Course, Gate, User
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
+from smtpbench.load.garbage import Spared
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.meter import Meter, send_buffer
@@ -26,6 +27,7 @@ from smtpbench.load.native import run_in_native_thread
 from smtpbench.load.openings import Openings
 from smtpbench.load.pacing import PacedFlow
 from smtpbench.load.recorder import Batch, Recorder
+from smtpbench.load.resting import Rests
 from smtpbench.load.supply import Backlog, Budget
 from smtpbench.load.transport import SocketTransport
 from smtpbench.load.visit import ASKED_ABOUT, Visit, Visits
@@ -73,11 +75,13 @@ class Engine:
         self._courses: set[Course] = set()
         self._makers: dict[str, Callable[[], Flow]] = {}  # by kind
         self._flows: set[Flow] = set()
+        self._rests = Rests(self._loop, self._flows)  # for those of them that rest
         self._idle: list[Flow] = []
         self._opening = 0
         self._sessions = 0
         self._over = self._ticked = False
         self._beside = Beside(max_sessions)
+        self._spared = Spared()
         self._sending: Counter[str] = Counter()  # how connections sent that have closed since
         self._closed = 0
 
@@ -89,9 +93,11 @@ class Engine:
 
     def run(self) -> None:
         """Run in this thread, until `stop` is called or the supply is spent."""
+        self._spared.begin()
         try:
             self._loop.run_until_complete(self._main())
         finally:
+            self._spared.end()
             self._abandon()
             self._loop.close()
             if self._book is not None:
@@ -149,7 +155,7 @@ class Engine:
         ticking = asyncio.create_task(self._tick())
         await self._stopping.wait()
         self._supply.stopped, stopped_at = True, clock()
-        self._wake(*self._flows)
+        self._wake(*self._rests.asleep)
         idle, self._idle = self._idle, []
         for flow in idle:
             self._over_with(flow)
@@ -195,11 +201,12 @@ class Engine:
             if ticks % TICKS_A_BATCH == 0:
                 self._sweep(now)
                 self._hand_over()
+                self._spared.look(self._sessions)
             else:
                 self._rec.fold_much()
-            self._watch.look_around(self._flows, self._idle, self._meter.waited_ns())
+            self._watch.look_around(self._flows or self._rests.asleep, self._idle, self._meter.waited_ns())
             if self._supply.spent:
-                self._wake(*self._flows)
+                self._wake(*self._rests.asleep)
             self._end_if_spent()
 
     def _wake(self, *flows: Flow) -> None:
@@ -210,7 +217,7 @@ class Engine:
 
     def _sweep(self, now: int) -> None:
         self._visits.unfold_all()
-        self._flows = {flow for flow in self._flows if not flow.broken or flow.under_way}
+        self._flows -= {flow for flow in self._flows if flow.broken and not flow.under_way}
         for flow in list(self._flows):
             flow.expire(now - self._deadline_ns)
 
@@ -300,6 +307,8 @@ class Engine:
         self._courses.discard(course)
         if course.flow is not None:
             self._flows.discard(course.flow)
+            if isinstance(course.flow, PacedFlow):
+                self._rests.forget(course.flow)
         if course.opened:
             self._sessions -= 1
             course.recorder.session((clock() - course.started) // 1000)
@@ -345,7 +354,7 @@ class Engine:
         paced: Callable[..., Flow] = (
             PacedFlow if book is None else journaled(PacedFlow, book, lmtp=script.lmtp)
         )
-        return partial(paced, script, recorder, supply, pause, timed_from_plan=timed)
+        return partial(paced, script, recorder, supply, pause, self._rests, timed_from_plan=timed)
 
     def _rested(self, flow: Flow) -> None:
         """A session has nothing to send: keep it for the next arrival, if there may be one."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from smtpbench.load.flow import Flow
 from smtpbench.load.recorder import Recorder
+from smtpbench.load.resting import Rests
 from smtpbench.load.script import Script
 from smtpbench.load.supply import Backlog, Budget
 
@@ -20,40 +20,34 @@ class PacedFlow(Flow):
     """
 
     def __init__(
-        self, script: Script, recorder: Recorder, supply: Budget | Backlog,
-        pause: Callable[[], float], **options: Any,
+        self, script: Script, recorder: Recorder, supply: Budget | Backlog, pause: Callable[[], float],
+        rests: Rests, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(script, recorder, _OneByOne(self, supply), **options)
         self.tired = False  # a message has begun since the last rest
         self._supply = supply
         self._pause = pause
-        self._timer: asyncio.TimerHandle | None = None
+        self._rests = rests
 
     def next(self, now: int = 0) -> None:
         """Lie idle if a message was sent; then as any session."""
         if self.tired and self.left and not (self.broken or self._supply.stopped or self._supply.spent):
             self._on = self._on_idle
-            self._timer = asyncio.get_running_loop().call_later(self._pause(), self.wake)
+            self._rests.begin(self, self._pause())
         else:
             self.tired = False
             super().next(now)
 
     def wake(self) -> None:
         """End the rest now, if this session rests."""
-        if self._timer is not None:
-            self._lie_no_longer()
+        if self._rests.end(self):
             self.tired = False
             super().next()
 
     def finish(self) -> None:
         """Nothing begins behind a QUIT."""
-        self._lie_no_longer()
+        self._rests.end(self)
         super().finish()
-
-    def _lie_no_longer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _begin(self, due: int, sent: int) -> None:
         self.tired = True

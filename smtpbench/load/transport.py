@@ -48,7 +48,7 @@ _NOW = int(socket.MSG_DONTWAIT)  # whether the socket is in blocking mode or not
 _BRIEFLY = struct.pack("ll", 0, 1)  # struct timeval: the shortest there is, see `LONE_S`
 _CLOCK_MONOTONIC_COARSE = 6  # clock_getres(2): its resolution is the tick of the kernel's timers
 NS = 1_000_000_000
-LONE_S = 4 * time.clock_getres(_CLOCK_MONOTONIC_COARSE)  # longer than the shortest `SO_RCVTIMEO` lasts
+LONE_S = 2.5 * time.clock_getres(_CLOCK_MONOTONIC_COARSE)  # the shortest `SO_RCVTIMEO` lasts one to two
 
 
 class SocketTransport(asyncio.Transport):

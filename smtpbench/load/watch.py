@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Collection, Sequence
+from itertools import islice
 from time import perf_counter_ns as clock
 from typing import Any
 
@@ -78,8 +79,7 @@ class Watch:
             return
         if self._eyes and self._purse < BURST_NS / 2:
             return
-        some = random.sample(list(flows), min(TRIES, len(flows)))
-        for flow in (*some, *resting[-1:]):
+        for flow in (*_some(flows), *resting[-1:]):
             if flow.onlooker is None and (watch := joined(flow)) is not None:
                 witness = Witness(watch)
                 witness.note("joined in the middle of the session")
@@ -263,6 +263,14 @@ class Eye(Onlooker):
             self._secret = True
             return b" ".join(line.split()[:2]) + b" " + _REDACTED
         return line if line.startswith(_PLAIN_VERBS) and not self._secret else _REDACTED
+
+
+def _some(flows: Collection[Flow]) -> list[Flow]:
+    """A few that are neighbours, anywhere among them, in any order: to copy thousands takes too long."""
+    first = random.randrange(max(len(flows) - TRIES, 0) + 1)
+    found = list(islice(flows, first, first + TRIES))
+    random.shuffle(found)
+    return found
 
 
 def joined(flow: Flow) -> SessionWatch | None:
