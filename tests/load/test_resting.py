@@ -48,7 +48,8 @@ class Sleeper:
     """Notes when it was woken."""
 
     def __init__(self, rests: Rests, loop: Loop) -> None:
-        self.rests, self.loop, self.woken = rests, loop, []  # type: ignore[var-annotated]
+        self.rests, self.loop = rests, loop
+        self.woken: list[float] = []
 
     def wake(self) -> None:
         if self.rests.end(self):  # type: ignore[arg-type]
