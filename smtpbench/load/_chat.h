@@ -19,13 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { EVENTS = 64, READ = 1024, REPLIES = 64, AHEAD = 8, HEAD = 6 };
-enum { MANY = 8, AWAKE_NS = 4000 };
+enum { MANY = 8, NAP_NS = 10000, SELDOM = 63 };
 enum { OUT = EVENTS * 3 * (HEAD + 2 * REPLIES) };
 
 /* What is told of a chat. All but PROGRESS end it. SMOOTH: as DONE, and nothing was told of it before. */
@@ -68,6 +69,7 @@ struct chats {
 	atomic_int halted; /* no message begins any more; any thread may set it */
 	int epoll;
 	int slots, going; /* slots, and chats that are going on */
+	int waits, seldom; /* since the last nap, and how many there are between two */
 	struct chat *slot; /* by descriptor */
 	int64_t used;      /* of `out`, and of `data` */
 	int64_t data_used;
@@ -346,14 +348,32 @@ static int64_t progress(struct chats *all, int fd)
 	return all->used;
 }
 
-/* epoll_wait(2). Where many chats are going on, the next reply is some µs off: to sleep until it comes would cost
- * the server the time to wake us, and us as much as to stay awake. */
-static int wait_awake(const struct chats *all, struct epoll_event *events, int timeout)
+/* Sleep for some µs, whatever comes; as epoll_wait(2) if a signal comes. */
+static int nap(void)
 {
-	int64_t until = timeout && all->going >= MANY ? now() + AWAKE_NS : 0;
-	int ready = 0;
-	while (until && !ready && now() < until)
+	static const struct timespec some = {0, NAP_NS};
+	static _Thread_local int precise;
+	if (!precise)
+		precise = !prctl(PR_SET_TIMERSLACK, 1); /* else it lasts 50 µs longer */
+	return nanosleep(&some, NULL);
+}
+
+/* epoll_wait(2). Where many chats are going on with a fast server, the next reply is some µs off. To sleep until
+ * it comes costs the server the time to wake us, and us to wake up, at every reply; after a nap there are some.
+ * If there was none, the next nap is after more waits. */
+static int wait_napping(struct chats *all, struct epoll_event *events, int timeout)
+{
+	int ready;
+	if (!timeout || all->going < MANY || all->waits++ < all->seldom)
+		return epoll_wait(all->epoll, events, EVENTS, timeout);
+	all->waits = 0;
+	ready = epoll_wait(all->epoll, events, EVENTS, 0);
+	if (ready)
+		return ready;
+	ready = nap();
+	if (!ready)
 		ready = epoll_wait(all->epoll, events, EVENTS, 0);
+	all->seldom = ready ? 0 : all->seldom < SELDOM ? 2 * all->seldom + 1 : SELDOM;
 	return ready ? ready : epoll_wait(all->epoll, events, EVENTS, timeout);
 }
 
@@ -365,7 +385,7 @@ static int64_t wait_for_all(struct chats *all, int timeout)
 	int64_t until = timeout > 0 ? now() + timeout * INT64_C(1000000) : 0;
 	all->used = all->data_used = 0;
 	for (;;) {
-		int ready = wait_awake(all, events, timeout);
+		int ready = wait_napping(all, events, timeout);
 		if (ready < 0)
 			return errno == EINTR ? 0 : -errno;
 		for (int i = 0; i < ready; i++) {

@@ -21,6 +21,7 @@ little later, it is not `conductible`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -55,6 +56,9 @@ class Source(Protocol):
         """Return one that was taken but never sent."""
 
 
+_turns = count()  # sessions that begin together do not come to the ends of their chats together
+
+
 class Flow(Connection):
     """One session, from TCP to QUIT. `run` sends messages for as long as the source has some.
 
@@ -63,9 +67,9 @@ class Flow(Connection):
     """
 
     __slots__ = (
-        "_accepted", "_ahead", "_converse", "_due", "_failure", "_full", "_held", "_message", "_next_due",
-        "_next_message", "_planned", "_position", "_prepared", "_resting", "_script", "_sent", "_source",
-        "_started", "_timed_from_plan", "chunking", "left", "over", "pipelining",
+        "_accepted", "_ahead", "_converse", "_due", "_failure", "_full", "_held", "_message", "_most_ahead",
+        "_next_due", "_next_message", "_planned", "_position", "_prepared", "_resting", "_script", "_sent",
+        "_source", "_started", "_timed_from_plan", "chunking", "left", "over", "pipelining",
     )  # fmt: skip
 
     conductible: ClassVar[bool] = True  # its transactions may be chats
@@ -77,6 +81,7 @@ class Flow(Connection):
         self._converse: Converse | None = None  # see `SocketTransport.converse`
         self._prepared: bytes | None = None  # the content of the message under way, made already
         self._ahead: list[Ahead] = []  # messages that are taken and made, and follow it in a chat
+        self._most_ahead = 0  # how many of them, at most
         self._planned: Ahead | None = None  # see `plan`
         self._script = script
         self._source = source
@@ -135,6 +140,7 @@ class Flow(Connection):
         if self.conductible and not self._script.lmtp and isinstance(transport, SocketTransport):
             self.conducted = not self.pipelining and transport.conducts()
             self._converse = transport.converse if self.conducted else None
+            self._most_ahead = next(_turns) % AHEAD
 
     def plan(self, visit: Visit) -> None:
         """Go on with a visit: its message is taken and made, and a chat of all of the session is going on."""
@@ -180,7 +186,8 @@ class Flow(Connection):
     def _chat(self, message: Transaction, content: bytes) -> None:
         """Begin a chat of `message` and those that are taken ahead; take some if there are none."""
         if not self._ahead and self._script.alike and len(content) <= AHEAD_OCTETS:
-            self._take_ahead(AHEAD - 1)
+            self._take_ahead(self._most_ahead)
+            self._most_ahead = AHEAD - 1
         contents = (content, *[one for _, _, one in self._ahead]) if self._ahead else (content,)
         assert self._converse is not None
         self._converse(message.mail, message.group, contents, self._sent)
