@@ -204,7 +204,7 @@ class Engine:
                 self._spared.look(self._sessions)
             else:
                 self._rec.fold_much()
-            self._watch.look_around(self._flows or self._rests.asleep, self._idle, self._meter.waited_ns())
+            self._watch.look_around(self._flows or self._rests.first, self._idle, self._meter.waited_ns())
             if self._supply.spent:
                 self._wake(*self._rests.asleep)
             self._end_if_spent()
@@ -308,7 +308,7 @@ class Engine:
         if course.flow is not None:
             self._flows.discard(course.flow)
             if isinstance(course.flow, PacedFlow):
-                self._rests.forget(course.flow)
+                course.flow.rests_until = 0.0
         if course.opened:
             self._sessions -= 1
             course.recorder.session((clock() - course.started) // 1000)

@@ -19,12 +19,15 @@ class PacedFlow(Flow):
     spent, or `wake`, ends the rest.
     """
 
+    __slots__ = ("_pause", "_rests", "_supply", "rests_until", "tired")
+
     def __init__(
         self, script: Script, recorder: Recorder, supply: Budget | Backlog, pause: Callable[[], float],
         rests: Rests, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(script, recorder, _OneByOne(self, supply), **options)
         self.tired = False  # a message has begun since the last rest
+        self.rests_until = 0.0  # see `Rests`
         self._supply = supply
         self._pause = pause
         self._rests = rests
@@ -56,6 +59,8 @@ class PacedFlow(Flow):
 
 class _OneByOne:
     """A source for one session that has no message for it while the last is under way."""
+
+    __slots__ = ("_flow", "_supply")
 
     def __init__(self, flow: PacedFlow, supply: Budget | Backlog) -> None:
         self._flow = flow

@@ -48,7 +48,7 @@ class Sleeper:
     """Notes when it was woken."""
 
     def __init__(self, rests: Rests, loop: Loop) -> None:
-        self.rests, self.loop = rests, loop
+        self.rests, self.loop, self.rests_until = rests, loop, 0.0
         self.woken: list[float] = []
 
     def wake(self) -> None:
@@ -88,11 +88,12 @@ def test_each_wakes_when_its_rest_is_over_and_not_for_one_that_was_ended(
             assert rests.end(sleepers[who]) is (who in until)
             until.pop(who, None)
         elif what == "forget":
-            rests.forget(sleepers[who])
+            sleepers[who].rests_until = 0.0
             until.pop(who, None)
             awake.add(sleepers[who])
-        assert set(rests.asleep) == {sleepers[one] for one in until}
-        assert awake == set(sleepers) - set(rests.asleep)
+        assert rests.asleep == {sleepers[one] for one in until}
+        assert set(rests.first) <= rests.asleep
+        assert awake == set(sleepers) - rests.asleep
         assert len(loop.pending) <= 1
         loop.pass_until(loop.now + passes)
         for one in [one for one, when in until.items() if when <= loop.now]:
