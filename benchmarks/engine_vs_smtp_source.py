@@ -173,7 +173,7 @@ def main() -> int:
     parser.add_argument(
         "--manner", action="append", choices=[manner.name for manner in MANNERS], help="only this one (all)"
     )
-    parser.add_argument("--pairs", type=int, default=9, help="runs of each kind, at least 5 (9)")
+    parser.add_argument("--pairs", type=int, default=13, help="runs of each kind, at least 5 (13)")
     parser.add_argument("--short", action="store_true", help="10 sessions only: a minute or two")
     parser.add_argument("--postfix-root", type=Path, help="where a Postfix package was unpacked")
     options = parser.parse_args()
