@@ -1,7 +1,8 @@
 """Our engine against Postfix's C generator `smtp-source`, both against the same `smtp-sink`, in turn.
 
 Both send the same messages (same size on the wire), over as many sessions, with the same commands. The runs
-alternate, so that a noisy machine is noisy for both; a ratio is the median of the ratios of neighbours.
+alternate, and those of all lines of the table take turns, so that a noisy machine is noisy for all; a ratio
+is the median of the ratios of neighbours.
 CPU is user plus system time of the generator's process, all threads. Ours counts it, and the wall time, from
 its first connection until the last has ended: to start an interpreter takes as long as thousands of messages,
 and on a noisy machine never twice the same. Of smtp-source it is that of the process as wait4 tells it, less
@@ -105,13 +106,19 @@ class Comparison:
         with postfix.running_sink() as port:
             self.idle = _median([postfix.run_source(port, 1, 1, reuse=True) for _ in range(pairs)])
 
-    def row(self, sessions: int, manner: Manner) -> Row:
-        """`pairs` runs of each in turn; every pair has a sink, and so a port, of its own."""
+    def rows(self, sessions: list[int], manners: list[Manner]) -> list[Row]:
+        """One for each of both. Their pairs take turns: what the machine does meanwhile, it does to all."""
+        pairs: dict[tuple[int, Manner], list[tuple[Cost, Cost]]] = {
+            (number, manner): [] for number in sessions for manner in manners
+        }
+        for turn in range(self._pairs):
+            for (number, manner), seen in pairs.items():
+                with self._postfix.running_sink() as port:  # a port of its own
+                    seen.append(self._pair(port, number, manner, ours_first=bool(turn % 2)))
+        return [self._row(*which, seen) for which, seen in pairs.items()]
+
+    def _row(self, sessions: int, manner: Manner, pairs: list[tuple[Cost, Cost]]) -> Row:
         messages = self._messages // manner.part
-        pairs: list[tuple[Cost, Cost]] = []
-        for number in range(self._pairs):
-            with self._postfix.running_sink() as port:
-                pairs.append(self._pair(port, messages, sessions, manner, ours_first=bool(number % 2)))
         net = [(ours, _less(theirs, self.idle)) for ours, theirs in pairs]
         return Row(
             sessions, manner,
@@ -121,9 +128,9 @@ class Comparison:
             cpu_ratio=statistics.median(ours.cpu_s / theirs.cpu_s for ours, theirs in net),
         )  # fmt: skip
 
-    def _pair(
-        self, port: int, messages: int, sessions: int, manner: Manner, *, ours_first: bool
-    ) -> tuple[Cost, Cost]:
+    def _pair(self, port: int, sessions: int, manner: Manner, *, ours_first: bool) -> tuple[Cost, Cost]:
+        messages = self._messages // manner.part
+
         def ours() -> Cost:
             return run_engine(port, messages, sessions, self.size, manner)
 
@@ -186,7 +193,7 @@ def main() -> int:
         return EXIT_INCONCLUSIVE
     comparison = Comparison(postfix, options.messages, options.pairs)
     manners = [manner for manner in MANNERS if manner.name in (options.manner or [manner.name])]
-    rows = [comparison.row(number, manner) for number in sessions for manner in manners]
+    rows = comparison.rows(sessions, manners)
     report(console, rows, comparison.size, options.pairs)
     idle = comparison.idle
     console.print(f"taken away from smtp-source: {idle.wall_s:.3f} s wall, {idle.cpu_s:.3f} s CPU")
