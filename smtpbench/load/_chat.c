@@ -364,8 +364,10 @@ static PyObject *chats_hasten(Chats *self, PyObject *number)
 	struct chat *chat = of(&self->all, (int)PyLong_AsLong(number));
 	if (PyErr_Occurred())
 		return NULL;
-	if (chat)
-		chat->eager = 1, chat->smooth = 0;
+	if (chat) {
+		chat->eager = 1;
+		chat->smooth = 0;
+	}
 	Py_RETURN_NONE;
 }
 

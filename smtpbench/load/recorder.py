@@ -232,7 +232,8 @@ class Recorder:
 
     def fold_much(self) -> None:
         """`fold` if there is much: some of it costs as much for one value as for a thousand."""
-        if len(self._codes) >= MUCH or sum(map(len, self._visits.values())) >= MUCH * OF_A_REPLY:
+        visits = sum(len(one) for of in (self, *self._kinds.values()) for one in of._visits.values())
+        if len(self._codes) + visits // OF_A_REPLY >= MUCH:
             self.fold()
 
     def fold(self) -> None:

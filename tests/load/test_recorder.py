@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpbench.load.recorder import (
     HIGHEST_US,
     MUCH,
+    OF_A_REPLY,
     Batch,
     Recorder,
     histogram,
@@ -147,3 +149,16 @@ def test_a_visit_counts_as_if_each_of_its_replies_had_come(visits: list[list[int
         of.counters["accepted"] += 1
     assert whole.take_batch().to_plain() == apart.take_batch().to_plain()
     assert not whole.take_batch().series
+
+
+@pytest.mark.parametrize("kind", ["", "mx"])
+def test_many_visits_do_not_wait_for_the_end_of_the_second(kind: str) -> None:
+    recorder, row = Recorder(), np.arange(17, dtype=np.int64).tobytes()  # eight replies and the beginning
+    of, enough = recorder.of_kind(kind), -(-MUCH * OF_A_REPLY // len(row))
+    for _ in range(enough - 1):
+        of.take_visit(row)
+    recorder.fold_much()
+    assert not recorder._folded
+    of.take_visit(row)
+    recorder.fold_much()
+    assert recorder._folded["body"].sum() == enough
