@@ -19,7 +19,6 @@ from smtpbench.load.beside import AbnormalKind, Beside
 from smtpbench.load.course import BACKOFF_S, Course, Gate, User
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
-from smtpbench.load.garbage import Spared
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.meter import Meter, send_buffer
@@ -81,7 +80,6 @@ class Engine:
         self._sessions = 0
         self._over = self._ticked = False
         self._beside = Beside(max_sessions)
-        self._spared = Spared()
         self._sending: Counter[str] = Counter()  # how connections sent that have closed since
         self._closed = 0
 
@@ -93,11 +91,9 @@ class Engine:
 
     def run(self) -> None:
         """Run in this thread, until `stop` is called or the supply is spent."""
-        self._spared.begin()
         try:
             self._loop.run_until_complete(self._main())
         finally:
-            self._spared.end()
             self._abandon()
             self._loop.close()
             if self._book is not None:
@@ -201,7 +197,6 @@ class Engine:
             if ticks % TICKS_A_BATCH == 0:
                 self._sweep(now)
                 self._hand_over()
-                self._spared.look(self._sessions)
             else:
                 self._rec.fold_much()
             self._watch.look_around(self._flows or self._rests.first, self._idle, self._meter.waited_ns())
@@ -306,9 +301,9 @@ class Engine:
         """See `Host`."""
         self._courses.discard(course)
         if course.flow is not None:
-            self._flows.discard(course.flow)
             if isinstance(course.flow, PacedFlow):
-                course.flow.rests_until = 0.0
+                self._rests.end(course.flow)
+            self._flows.discard(course.flow)
         if course.opened:
             self._sessions -= 1
             course.recorder.session((clock() - course.started) // 1000)

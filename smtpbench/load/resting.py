@@ -18,8 +18,9 @@ SLICES = 64  # a second: into so many the time to come is cut
 class Rests:
     """Who rests is not among the `awake`, where it is otherwise. For one thread: that of `loop`.
 
-    A timer for each would be much to compare, and for the collector of garbage to look at. Only the rests
-    that end in the slice of time at hand are in order; those of later ones are thrown together until then.
+    A timer for each would be much to compare, and for the collector of garbage to look at: a rest takes no
+    object of its own. Only those that end in the slice of time at hand are in order; later ones are thrown
+    together until then.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, awake: set[Flow]) -> None:
@@ -60,7 +61,7 @@ class Rests:
             self._set_timer()
 
     def end(self, flow: PacedFlow) -> bool:
-        """End a rest; whether there was one. Its session goes on."""
+        """End a rest; whether there was one."""
         if not flow.rests_until:
             return False
         flow.rests_until = 0.0

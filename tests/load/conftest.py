@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -112,6 +113,11 @@ class Server:
         for piece in [reply[i : i + 1] for i in range(len(reply))] if self.script.chop else [reply]:
             writer.write(piece)
             await writer.drain()
+
+
+def congestion_of(connection: socket.socket) -> bytes:
+    """What a connection does against congestion: the name of it."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
 
 Running = Callable[..., AbstractAsyncContextManager[tuple[Server, Target]]]

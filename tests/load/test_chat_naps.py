@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from smtpbench.load.chat import READ, SMOOTH, UNUSUAL, available
+from smtpbench.load.chat import READ, SMOOTH, UNUSUAL, available, new_chats
+from tests.load.wires import COMMANDS, YES
 
 pytestmark = pytest.mark.skipif(not available(), reason="_chat.c is not built: no C compiler")
 
 MANY = 12  # more than those from which on there are naps
-COMMANDS, STEPS = b"MAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nDATA\r\n", 4
-CODES = (b"250", b"250", b"354", b"250")
 LIMIT_S = 20
 QUIET_S = 0.2
 
@@ -28,10 +27,8 @@ class Crowd:
     """So many chats, and the other ends of their connections."""
 
     def __init__(self, stack: ExitStack) -> None:
-        from smtpbench.load._chat import Chats  # it may not be there
-
         self.epoll = stack.enter_context(select.epoll())
-        self.chats = Chats(self.epoll.fileno())
+        self.chats = new_chats(self.epoll.fileno())
         self.peers: list[socket.socket] = []
         self.numbers: list[int] = []
         for _ in range(MANY):
@@ -44,10 +41,10 @@ class Crowd:
 
     def serve(self) -> None:
         """Answer every step of every chat, one after the other."""
-        for code in CODES:
+        for answer in YES:
             for peer in self.peers:
                 peer.recv(READ)
-                peer.send(code + b" ok\r\n")
+                peer.send(answer)
 
 
 @pytest.fixture
@@ -65,7 +62,7 @@ def test_all_come_to_their_end_whenever_they_are_answered(crowd: Crowd) -> None:
     server.join(LIMIT_S)
     assert sorted(~which for which, _ in told) == sorted(crowd.numbers)
     assert {what for _, (what, *_) in told} == {SMOOTH}
-    assert {len(series[0]) // 2 for _, (_, _, _, series, _) in told} == {STEPS}
+    assert {len(series[0]) // 2 for _, (_, _, _, series, _) in told} == {len(YES)}
 
 
 def test_what_comes_after_a_silence_is_told(crowd: Crowd) -> None:

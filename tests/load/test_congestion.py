@@ -9,12 +9,9 @@ import pytest
 
 from smtpbench.load.congestion import RENO, hold_nothing_back, is_local
 from smtpbench.load.serving import ServingLoop
+from tests.load.conftest import congestion_of
 
 LIMIT_S = 30
-
-
-def congestion_of(connection: socket.socket) -> bytes:
-    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
 
 @pytest.mark.parametrize(("host", "local"), [

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gc
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -376,16 +377,18 @@ async def test_a_run_ends_with_its_last_session(
 ) -> None:
     """And not with the tick after it."""
     holder: list[Engine] = []
+    ticked = threading.Event()
 
     async def put_off_the_tick(server: Server) -> None:
-        while not holder[0]._ticked:  # noqa: ASYNC110 - another thread's
-            await asyncio.sleep(0.01)
-        monkeypatch.setattr(engine_module, "TICK_S", 10 * LIMIT_S)
         if len(server.contents) == 4:
-            await asyncio.sleep(0.2)  # the one that was due has come by then
+            await asyncio.to_thread(ticked.wait, LIMIT_S)
+            monkeypatch.setattr(engine_module, "TICK_S", 10 * LIMIT_S)
+            ticked.clear()
+            await asyncio.to_thread(ticked.wait, 1)  # the tick that was due already
 
     async with running(Script(ehlo=NO_PIPELINING), before_answer=put_off_the_tick) as (server, target):
         holder.append(begun(target, users=1, messages=4, messages_per_session=per_session))
+        monkeypatch.setattr(holder[0]._watch, "look_around", lambda *_: ticked.set())  # at every tick
         result = await ended(holder[0], LIMIT_S)
     assert result.totals.accepted == len(server.contents) == 4
 

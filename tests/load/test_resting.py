@@ -65,9 +65,7 @@ def bedroom(number: int) -> tuple[Rests, Loop, list[Any], set[Any]]:
 
 
 STEPS = st.lists(
-    st.tuples(
-        st.integers(0, 4), st.sampled_from(["rest", "end", "forget"]), st.floats(0, 0.2), st.floats(0, 0.1)
-    ),
+    st.tuples(st.integers(0, 4), st.sampled_from(["rest", "end"]), st.floats(0, 0.2), st.floats(0, 0.1)),
     max_size=60,
 )
 
@@ -87,10 +85,6 @@ def test_each_wakes_when_its_rest_is_over_and_not_for_one_that_was_ended(
         elif what == "end":
             assert rests.end(sleepers[who]) is (who in until)
             until.pop(who, None)
-        elif what == "forget":
-            sleepers[who].rests_until = 0.0
-            until.pop(who, None)
-            awake.add(sleepers[who])
         assert rests.asleep == {sleepers[one] for one in until}
         assert set(rests.first) <= rests.asleep
         assert awake == set(sleepers) - rests.asleep
