@@ -2,7 +2,10 @@
 
 The sessions are opened to our own sink and kept (`smtp-sink` looks through a list of timers at every event;
 half as many saturate it). Each sends a message now and then, so that the rate of all together is the same
-however many they are. The cost of a message is the CPU of the engine's thread, as its batches tell it.
+however many they are. The rests between are exponential, which makes the messages of all together a Poisson
+process whatever their number: with equal rests, sessions that were opened together come in bunches, tighter
+the fewer they are, and what is compared is bunches. The cost of a message is the CPU of the engine's
+thread, as its batches tell it. Who goes first takes turns.
 
     python benchmarks/many_sessions.py [--sessions N] [--few N] [--rate N] [--seconds N] [--pairs N]
 
@@ -40,7 +43,7 @@ OPEN_S = 120.0  # for all sessions
 
 def child(port: int, sessions: int, rate: int, seconds: int) -> None:
     """Hold `sessions`, measure for `seconds`, and print what was seen as JSON."""
-    workload = Workload(users=sessions, idle=sessions / rate, pipelining=True)
+    workload = Workload(users=sessions, idle=f"exponential:{sessions / rate}s", pipelining=True)
     patient = target_of(port).model_copy(update={"timeouts": Timeouts(connect=OPEN_S, reply=OPEN_S)})
     engine = make_engine(patient, workload)
     for _ in range(sessions):
@@ -105,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sessions", type=int, default=10_000, help="how many to hold (10000)")
     parser.add_argument("--few", type=int, default=100, help="to compare with (100)")
-    parser.add_argument("--rate", type=int, default=2000, help="messages a second of all together (2000)")
+    parser.add_argument("--rate", type=int, default=6000, help="messages a second of all together (6000)")
     parser.add_argument("--seconds", type=int, default=10, help="to measure for (10)")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each (5)")
     options = parser.parse_args()
@@ -115,13 +118,15 @@ def main() -> int:
     except (OSError, ValueError) as error:
         console.print(f"cannot hold {options.sessions} sessions here: {error}", markup=False)
         return EXIT_INCONCLUSIVE
-    few, many = [], []
+    few: list[dict[str, Any]] = []
+    many: list[dict[str, Any]] = []
+    turns = [(few, options.few), (many, options.sessions)]
     with running_sink() as port:
         for _ in range(options.pairs):
-            few.append(run(port, options.few, options))
-            many.append(run(port, options.sessions, options))
-            _show(console, few[-1])
-            _show(console, many[-1])
+            for seen, sessions in turns:
+                seen.append(run(port, sessions, options))
+                _show(console, seen[-1])
+            turns.reverse()
     ratio = statistics.median(b["cost_us"] / a["cost_us"] for a, b in zip(few, many, strict=True))
     rss = max(seen["rss_mb"] for seen in many)
     console.print(

@@ -79,12 +79,14 @@ class Watch:
             return
         if self._eyes and self._purse < BURST_NS / 2:
             return
+        begun = clock()
         for flow in (*_some(flows), *resting[-1:]):
             if flow.onlooker is None and (watch := joined(flow)) is not None:
                 witness = Witness(watch)
                 witness.note("joined in the middle of the session")
                 self._add(Eye(flow, self, witness)).look()
-                return
+                break
+        self.spend(clock() - begun, 0)
 
     def take(self) -> dict[str, Any]:
         """What was seen since the last call: plain data, see `_nothing`."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,11 +132,22 @@ async def test_sessions_are_joined_in_the_middle_when_the_budget_is_spent(
     """With a purse that one read empties, eyes come and go; what they see is right all the same."""
     monkeypatch.setattr(watching, "BURST_NS", 50_000)
     async with Server(ServerConfig()) as server:
-        result = await loaded(target_of(server.port), users=10, messages=3000)
+        result = await loaded(target_of(server.port), users=10, messages=8000)
     seen = result.invariants
     assert seen.findings == []
     assert seen.sessions > result.totals.sessions == 10  # some were joined
-    assert 0 < seen.messages < 3000
+    assert 0 < seen.messages < 8000
+
+
+def test_to_look_for_a_session_to_join_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """… whether one is found or not. Here each look at the clock takes a µs, and each flow one look."""
+    clock = itertools.count(step=1000).__next__
+    monkeypatch.setattr(watching, "clock", clock)
+    monkeypatch.setattr(watching, "joined", lambda flow: clock() and None)
+    eyes = watching.Watch()
+    flows: list[Any] = [SimpleNamespace(onlooker=None) for _ in range(3)]
+    eyes.look_around(flows, [])
+    assert eyes.take()["cost_ns"] == (len(flows) + 1) * 1000
 
 
 async def test_a_fault_that_begins_late_is_found_by_joining(monkeypatch: pytest.MonkeyPatch) -> None:
