@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include "_chat.h"
 
@@ -272,7 +273,7 @@ static PyObject *chats_curtail(Chats *self, PyObject *number)
 	return PyLong_FromLong(spared);
 }
 
-static int is_opening(PyObject *opening)
+static int are_octets_of_opening(PyObject *opening)
 {
 	if (are_bytes(opening, 4, 4) && PyBytes_GET_SIZE(PyTuple_GET_ITEM(opening, 3)) >= (Py_ssize_t)sizeof(struct sockaddr_in))
 		return 1;
@@ -288,7 +289,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	int64_t started;
 	if (count != 4)
 		return PyErr_Format(PyExc_TypeError, "visit takes 4 arguments");
-	if (!is_opening(args[0]) || !are_messages(args[1], args[2]))
+	if (!are_octets_of_opening(args[0]) || !are_messages(args[1], args[2]))
 		return NULL;
 	for (int i = 0; i < 4; i++)
 		octets[i] = octets_of(PyTuple_GET_ITEM(args[0], i));
@@ -311,6 +312,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->sent = started;
 	chat->state = connected ? GREETING : CONNECTING;
 	self->all.going++;
+	self->all.opening++;
 	if (connected)
 		note(chat, CONNECTED, now());
 	keep(chat, args[1], args[2], args[0]);
@@ -406,6 +408,12 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef members[] = {
+    {"opening", T_INT, offsetof(Chats, all.opening), READONLY, NULL},
+    {"awaited", T_BOOL, offsetof(Chats, all.awaited), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyTypeObject chats_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "smtpbench.load._chat.Chats",
     .tp_basicsize = sizeof(Chats),
@@ -413,6 +421,7 @@ static PyTypeObject chats_type = {
     .tp_new = chats_new,
     .tp_dealloc = (destructor)chats_dealloc,
     .tp_methods = methods,
+    .tp_members = members,
 };
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_chat", .m_size = -1};

@@ -69,6 +69,8 @@ struct chats {
 	atomic_int halted; /* no message begins any more; any thread may set it */
 	int epoll;
 	int slots, going; /* slots, and chats that are going on */
+	int opening;      /* of which so many have not heard the answer to EHLO yet */
+	char awaited;     /* tell, once, that there is one less */
 	int waits, seldom; /* since the last nap, and how many there are between two */
 	struct chat *slot; /* by descriptor */
 	int64_t used;      /* of `out`, and of `data` */
@@ -105,9 +107,15 @@ static struct chat *room_for(struct chats *all, int fd)
 	return &all->slot[fd];
 }
 
+static int is_opening(const struct chat *chat)
+{
+	return chat->state >= CONNECTING && chat->state <= HELLO;
+}
+
 static void leave(struct chats *all, struct chat *chat)
 {
 	all->going -= chat->state != IDLE;
+	all->opening -= is_opening(chat);
 	chat->state = IDLE;
 }
 
@@ -215,6 +223,15 @@ static void note(struct chat *chat, int code, int64_t at)
 	chat->at[chat->replies++] = at;
 }
 
+/* What is told of it has the descriptor of `epoll`, which epoll itself tells nothing of. */
+static void opened(struct chats *all)
+{
+	if (!all->awaited)
+		return;
+	all->awaited = 0;
+	tell(all, all->epoll, NULL, OTHER, 0, 0);
+}
+
 /* Take what has come: whether anything has. `flags` are those of recv(2). */
 static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 {
@@ -237,6 +254,7 @@ static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 	}
 	note(chat, code, at);
 	greeted_fully = chat->state == HELLO;
+	all->opening -= greeted_fully;
 	octets = following(chat, &all->halted);
 	if (!octets.size) {
 		tell(all, fd, chat, chat->smooth ? SMOOTH : DONE, 0, 0);
@@ -248,6 +266,8 @@ static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 		tell(all, fd, chat, SHORT, sent < 0 ? 0 : sent, 0);
 	else if (chat->replies == REPLIES || (greeted_fully && chat->eager))
 		tell(all, fd, chat, PROGRESS, 0, 0);
+	if (greeted_fully)
+		opened(all);
 	return 1;
 }
 

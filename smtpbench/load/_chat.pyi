@@ -6,6 +6,9 @@ AHEAD: int  # messages that a chat may have
 class Chats:
     """The chats of one event loop, by descriptor, and the wait for the `epoll` they are registered with."""
 
+    opening: int  # chats of whole sessions that have not heard the answer to EHLO yet
+    awaited: bool  # once there is one less, `poll` shall tell an event of `epoll` itself; then it is False
+
     def __init__(self, epoll: int) -> None: ...
     def poll(self, timeout: float, maxevents: int, /) -> list[tuple[int, Any]]:
         """As `select.epoll.poll` (s, negative: for ever), of at most 64 events.

@@ -7,8 +7,6 @@ there is no task here and no future. Only TLS and AUTH, which take longer by the
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +14,7 @@ from smtpbench.errors import SessionError
 from smtpbench.load.arrival import Arrival, Goodbye
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
+from smtpbench.load.gate import Gate
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.opening import Opening, settle
 from smtpbench.load.recorder import Recorder
@@ -25,39 +24,6 @@ if TYPE_CHECKING:
     from smtpbench.load.visit import Visit
 
 BACKOFF_S = (0.1, 2.0)  # first and longest pause of a user whose session could not be opened
-
-
-class Gate:
-    """Lets `limit` in at a time, in the order in which they came."""
-
-    def __init__(self, limit: int, on_wait: Callable[[], object] | None = None) -> None:
-        self._free = limit
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._on_wait = on_wait  # called when the first has to wait
-
-    def enter_now(self) -> bool:
-        """Enter if there is room; whether there was."""
-        if not self._free:
-            return False
-        self._free -= 1
-        return True
-
-    def enter(self, begin: Callable[[], None]) -> None:
-        """Call `begin` as soon as there is room: now, as a rule. It leaves by `leave`."""
-        if self._free:
-            self._free -= 1
-            begin()
-        else:
-            if self._on_wait is not None and not self._waiting:
-                self._on_wait()
-            self._waiting.append(begin)
-
-    def leave(self) -> None:
-        """One is through: the next takes its place."""
-        if self._waiting:
-            self._waiting.popleft()()
-        else:
-            self._free += 1
 
 
 class User:
@@ -103,8 +69,10 @@ class Course:
         self.over = False  # nothing more shall happen
 
     def begin(self) -> None:
-        """Connect, and what follows from that, as soon as the gate lets it in."""
-        self._gate.enter(self._connect)
+        """Connect, and what follows from that."""
+        self._gate.enter()
+        flow = self.flow = self._host.new_flow(self.kind)
+        self._step = Arrival(self.kind.door, self.recorder, flow, self._arrived, self._loop)
 
     def cancel(self) -> None:
         """Drop it where it is; the host hears no more."""
@@ -119,7 +87,8 @@ class Course:
             self.flow.abort()
 
     def resume(self, visit: Visit, flow: Flow, connected_at: int) -> SocketTransport:
-        """Go on with a visit, which has passed the gate."""
+        """Go on with a visit."""
+        self._gate.enter()
         self.started, self.flow = visit.started, flow
         flow.replayed_at = connected_at
         arrival = self._step = Arrival(self.kind.door, self.recorder, flow, self._arrived, self._loop, visit)
@@ -127,13 +96,6 @@ class Course:
         return arrival.transport
 
     # --- opening ---
-
-    def _connect(self) -> None:
-        if self.over:
-            self._gate.leave()
-            return
-        flow = self.flow = self._host.new_flow(self.kind)
-        self._step = Arrival(self.kind.door, self.recorder, flow, self._arrived, self._loop)
 
     def _arrived(self, error: SessionError | None) -> None:
         self._step = None

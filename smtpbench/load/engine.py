@@ -16,9 +16,10 @@ from time import perf_counter_ns as clock
 from smtpbench.errors import DeadlineExceeded, SessionError, SmtpbenchError
 from smtpbench.load.arrival import GOODBYE_S, OutOfResources, Refused
 from smtpbench.load.beside import AbnormalKind, Beside
-from smtpbench.load.course import BACKOFF_S, Course, Gate, User
+from smtpbench.load.course import BACKOFF_S, Course, User
 from smtpbench.load.eventloop import EventLoop
 from smtpbench.load.flow import Flow
+from smtpbench.load.gate import Gate
 from smtpbench.load.journaled import Book, journaled
 from smtpbench.load.kinds import Kind, NotOffered
 from smtpbench.load.meter import Meter, send_buffer
@@ -69,7 +70,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()  # no session is left, once it was waited for
         self._openings = Openings(self._loop)
-        self._gate = Gate(CONNECTING_MAX, on_wait=lambda: self._loop.call_soon(self._visits.unfold_all))
+        self._gate = Gate(CONNECTING_MAX)
         self._visits = Visits(self, self._loop, self._gate, self._openings, supply)
         self._courses: set[Course] = set()
         self._makers: dict[str, Callable[[], Flow]] = {}  # by kind
@@ -250,6 +251,20 @@ class Engine:
         self._opening += 1
         while isinstance(kind := self._pick(), AbnormalKind):  # those drawn before it begin beside it
             self._beside.begin(kind)
+        if self._gate.is_open:
+            self._let_in(kind, user)
+        else:
+            self._gate.wait(partial(self._let_in_late, kind, user))
+
+    def _let_in_late(self, kind: Kind, user: User | None) -> None:
+        """A session that had to wait, if there still is something to send."""
+        if self._supply.stopped or (user is not None and (user.stopped or self._supply.spent)):
+            self._opening -= 1
+            self._end_if_spent()
+        else:
+            self._let_in(kind, user)
+
+    def _let_in(self, kind: Kind, user: User | None) -> None:
         recorder = self._rec.of_kind(kind.name) if kind.name else self._rec
         messages = kind.messages()
         if messages == 1 and not self._watch.is_next() and self._visits.begin(kind, recorder, user):

@@ -122,6 +122,14 @@ class EventLoop(asyncio.BaseEventLoop):
             self._poll = self._chats.poll
         return self._chats
 
+    def when_opened(self, callback: Callable[[], object]) -> None:
+        """Call it when a chat of a whole session has heard the answer to EHLO, if that is `Chats.awaited`."""
+
+        def opened(event: int) -> None:
+            callback()
+
+        self.on_ready[self._epoll.fileno()] = opened
+
     def halt_chats(self) -> None:
         """Let no chat begin another message. For any thread."""
         if self._chats is not None:

@@ -13,8 +13,9 @@ from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from smtpbench.load.chat import CONNECTED, SMOOTH, Opening, Told
-from smtpbench.load.course import Gate, User
+from smtpbench.load.course import User
 from smtpbench.load.eventloop import EventLoop
+from smtpbench.load.gate import Gate
 from smtpbench.load.kinds import Kind
 from smtpbench.load.meter import send_buffer
 from smtpbench.load.openings import Openings
@@ -98,6 +99,7 @@ class Visits:
         self._host, self._loop, self._gate, self._openings = host, loop, gate, openings
         self._supply = supply if isinstance(supply, Budget) else None  # a planned arrival is for any session
         self._under_way: dict[Visit, None] = {}
+        self._begun = False
         self._ended = 0
 
     @property
@@ -106,14 +108,15 @@ class Visits:
         return self._loop.chats
 
     def begin(self, kind: Kind, recorder: Recorder, user: User | None) -> bool:
-        """Visit the server of `kind`, if it is known how that will go and there is room and a message."""
+        """Visit the server of `kind`, if it is known how that will go and there is a message."""
         opening = self._openings.of(kind)
-        if opening is None or self._supply is None or user is None or not self._gate.enter_now():
-            return False
-        if not (due := self._supply.take()):
-            self._gate.leave()
+        if opening is None or self._supply is None or user is None or not (due := self._supply.take()):
             return False
         loop = self._loop
+        if not self._begun:
+            self._begun = True
+            self._gate.count_in(loop.chats)
+            loop.when_opened(self._gate.look)
         alone = not loop.sockets
         visit = Visit(self, kind, recorder, user, due, opening)
         number, which, watched = self.chats.visit(
@@ -121,7 +124,6 @@ class Visits:
         )
         if number < 0:  # no socket, or no server: who connects as ever will say so
             self._supply.give_back(due)
-            self._gate.leave()
             return False
         visit.socket, visit.number = number, which
         loop.on_ready[~number] = visit.told
@@ -151,7 +153,6 @@ class Visits:
         if self._ended % ASKED_ABOUT == 1:
             self._host.sent(_asked(visit.socket))
         self.chats.drop(visit.socket)
-        self._gate.leave()
         self._host.visited(visit.user)
 
     def unfold(self, visit: Visit, told: Told | None = None) -> Any:
@@ -176,7 +177,7 @@ class Visits:
             self.unfold(visit).abort()
 
     def unfold_all(self) -> None:
-        """Somebody wants to look at them, or waits at the gate."""
+        """Somebody wants to look at them."""
         for visit in list(self._under_way):
             self.unfold(visit)
 

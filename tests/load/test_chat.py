@@ -112,7 +112,7 @@ class Counted:
         engine._visits.begin = begin  # type: ignore[assignment]
         if not self.loop.conducts:
             return
-        chats = self.loop.chats
+        chats = self._chats = self.loop.chats
         self.loop._chats = self  # type: ignore[assignment]
         for name in ("start", "visit", "watch", "drop", "forget", "hasten", "curtail", "halt"):
             setattr(self, name, getattr(chats, name))
@@ -120,6 +120,18 @@ class Counted:
         self.alone = lambda *args: self._count(chats.alone(*args))
         self.progress = lambda *args: self._count(chats.progress(*args))
         self.loop._poll = self.poll
+
+    @property
+    def opening(self) -> int:
+        return self._chats.opening
+
+    @property
+    def awaited(self) -> bool:
+        return self._chats.awaited
+
+    @awaited.setter
+    def awaited(self, awaited: bool) -> None:
+        self._chats.awaited = awaited
 
     def _count(self, events: Any) -> Any:
         for number, event in events or ():
@@ -234,11 +246,13 @@ async def test_two_answers_at_once_are_both_heard() -> None:
     assert await followed == [b"MAIL", b"RCPT"]
 
 
+@pytest.mark.parametrize("limit", [1, 2])
 async def test_who_waits_at_the_gate_gets_in_though_the_messages_inside_take_long(
-    monkeypatch: pytest.MonkeyPatch,
+    limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two users fill it, with visits whose messages are answered when the third has brought one as well."""
-    monkeypatch.setattr("smtpbench.load.engine.CONNECTING_MAX", 2)
+    monkeypatch.setattr("smtpbench.load.engine.CONNECTING_MAX", limit)
+    monkeypatch.setattr("smtpbench.load.engine.TICKS_A_BATCH", 1000)  # no sweep
     inside, enough = asyncio.Event(), asyncio.Event()
 
     async def all_are_there(server: Server) -> None:
@@ -253,7 +267,8 @@ async def test_who_waits_at_the_gate_gets_in_though_the_messages_inside_take_lon
         engine = begun(target, users=2, messages=9, messages_per_session=1, watch_share=0)
         counted = Counted(engine)
         running = asyncio.create_task(ended(engine, LIMIT_S))
-        await inside.wait()
+        async with asyncio.timeout(LIMIT_S):
+            await inside.wait()
         assert counted.visits >= 2
         engine.add_user()
         result = await running

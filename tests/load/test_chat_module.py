@@ -124,6 +124,30 @@ def test_a_whole_session_waits_for_the_greeting_and_says_quit() -> None:
             peer.recv(1)
 
 
+def test_a_visit_is_opening_until_ehlo_is_answered_and_who_awaits_that_is_told_once() -> None:
+    with visiting() as (chats, number, peer):
+        for answer, opening in ((OPENING[0], 1), (OPENING[2], 0)):
+            assert chats.opening == 1
+            chats.awaited = not opening
+            peer.send(answer)
+            told = chats.poll(LATE_S, 0)
+            assert chats.opening == opening
+        ((which, event),) = told
+        assert (which not in (number, ~number), event) == (True, 0)
+        assert not chats.awaited
+        peer.send(YES[0])
+        assert chats.poll(LATE_S, 0) == []
+
+
+@pytest.mark.parametrize("answer", [b"", OPENING[0], b"421 closing\r\n"])
+def test_a_visit_that_ends_before_is_no_longer_opening(answer: bytes) -> None:
+    with visiting() as (chats, number, peer):
+        peer.send(answer)
+        chats.poll(LATE_S, 0)
+        chats.drop(number)
+        assert chats.opening == 0
+
+
 def test_a_visit_alone_is_read_without_a_wait() -> None:
     with visiting(alone=True) as (chats, number, peer):
         assert chats.alone(number, perf_counter_ns() + 10**9) is None  # nothing has come, and it said so soon

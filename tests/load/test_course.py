@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import gc
-from functools import partial
 
 import pytest
 
-from smtpbench.load.course import Gate
 from smtpbench.load.flow import Flow
 from tests.load.conftest import Running
 from tests.load.engines import begun, ended
 
 pytestmark = pytest.mark.usefixtures("conducts")
 LIMIT_S = 30.0
-
-
-def test_the_gate_lets_in_as_many_as_it_has_room_for_and_then_in_order() -> None:
-    gate, inside = Gate(2), list[str]()
-    for name in "abcd":
-        gate.enter(partial(inside.append, name))
-    assert inside == ["a", "b"]
-    gate.leave()
-    assert inside == ["a", "b", "c"]
-    gate.leave()
-    gate.leave()
-    assert inside == ["a", "b", "c", "d"]
-    gate.enter(partial(inside.append, "e"))
-    assert inside[-1] == "e"
 
 
 async def test_sessions_that_are_over_need_no_garbage_collector(running: Running) -> None:
