@@ -273,7 +273,7 @@ static PyObject *chats_curtail(Chats *self, PyObject *number)
 	return PyLong_FromLong(spared);
 }
 
-static int are_octets_of_opening(PyObject *opening)
+static int is_opening(PyObject *opening)
 {
 	if (are_bytes(opening, 4, 4) && PyBytes_GET_SIZE(PyTuple_GET_ITEM(opening, 3)) >= (Py_ssize_t)sizeof(struct sockaddr_in))
 		return 1;
@@ -289,7 +289,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	int64_t started;
 	if (count != 4)
 		return PyErr_Format(PyExc_TypeError, "visit takes 4 arguments");
-	if (!are_octets_of_opening(args[0]) || !are_messages(args[1], args[2]))
+	if (!is_opening(args[0]) || !are_messages(args[1], args[2]))
 		return NULL;
 	for (int i = 0; i < 4; i++)
 		octets[i] = octets_of(PyTuple_GET_ITEM(args[0], i));
@@ -312,7 +312,7 @@ static PyObject *chats_visit(Chats *self, PyObject *const *args, Py_ssize_t coun
 	chat->sent = started;
 	chat->state = connected ? GREETING : CONNECTING;
 	self->all.going++;
-	self->all.opening++;
+	self->all.opening += chat->counted = 1;
 	if (connected)
 		note(chat, CONNECTED, now());
 	keep(chat, args[1], args[2], args[0]);
@@ -367,6 +367,7 @@ static PyObject *chats_hasten(Chats *self, PyObject *number)
 	if (PyErr_Occurred())
 		return NULL;
 	if (chat) {
+		discount(&self->all, chat);
 		chat->eager = 1;
 		chat->smooth = 0;
 	}

@@ -51,6 +51,7 @@ struct opening {
 struct chat {
 	uint8_t state, eager, whole; /* whole: from the connection to QUIT */
 	uint8_t smooth;              /* nothing was told of it */
+	uint8_t counted;             /* among those that have not heard the answer to EHLO yet */
 	int32_t number; /* of the chats of this descriptor: what is told of an older one is nobody's */
 	int32_t replies;
 	struct opening opening;
@@ -69,7 +70,7 @@ struct chats {
 	atomic_int halted; /* no message begins any more; any thread may set it */
 	int epoll;
 	int slots, going; /* slots, and chats that are going on */
-	int opening;      /* of which so many have not heard the answer to EHLO yet */
+	int opening;      /* of which so many have not heard the answer to EHLO yet, and nobody else counts them */
 	char awaited;     /* tell, once, that there is one less */
 	int waits, seldom; /* since the last nap, and how many there are between two */
 	struct chat *slot; /* by descriptor */
@@ -107,15 +108,19 @@ static struct chat *room_for(struct chats *all, int fd)
 	return &all->slot[fd];
 }
 
-static int is_opening(const struct chat *chat)
+/* Count it no more; whether it was. */
+static int discount(struct chats *all, struct chat *chat)
 {
-	return chat->state >= CONNECTING && chat->state <= HELLO;
+	int was = chat->counted;
+	all->opening -= was;
+	chat->counted = 0;
+	return was;
 }
 
 static void leave(struct chats *all, struct chat *chat)
 {
 	all->going -= chat->state != IDLE;
-	all->opening -= is_opening(chat);
+	discount(all, chat);
 	chat->state = IDLE;
 }
 
@@ -223,10 +228,10 @@ static void note(struct chat *chat, int code, int64_t at)
 	chat->at[chat->replies++] = at;
 }
 
-/* What is told of it has the descriptor of `epoll`, which epoll itself tells nothing of. */
-static void opened(struct chats *all)
+/* EHLO is answered. What is told of it has the descriptor of `epoll`, which epoll itself tells nothing of. */
+static void see_opened(struct chats *all, struct chat *chat)
 {
-	if (!all->awaited)
+	if (!discount(all, chat) || !all->awaited)
 		return;
 	all->awaited = 0;
 	tell(all, all->epoll, NULL, OTHER, 0, 0);
@@ -254,20 +259,19 @@ static int listen_to(struct chats *all, int fd, struct chat *chat, int flags)
 	}
 	note(chat, code, at);
 	greeted_fully = chat->state == HELLO;
-	all->opening -= greeted_fully;
 	octets = following(chat, &all->halted);
 	if (!octets.size) {
 		tell(all, fd, chat, chat->smooth ? SMOOTH : DONE, 0, 0);
 		return 1;
 	}
 	sent = say(fd, octets);
+	if (greeted_fully)
+		see_opened(all, chat);
 	if (sent != (int64_t)octets.size)
 		/* what was not sent is for Python, which gets to know of a broken connection that way too */
 		tell(all, fd, chat, SHORT, sent < 0 ? 0 : sent, 0);
 	else if (chat->replies == REPLIES || (greeted_fully && chat->eager))
 		tell(all, fd, chat, PROGRESS, 0, 0);
-	if (greeted_fully)
-		opened(all);
 	return 1;
 }
 

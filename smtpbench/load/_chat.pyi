@@ -6,7 +6,7 @@ AHEAD: int  # messages that a chat may have
 class Chats:
     """The chats of one event loop, by descriptor, and the wait for the `epoll` they are registered with."""
 
-    opening: int  # chats of whole sessions that have not heard the answer to EHLO yet
+    opening: int  # chats of whole sessions that have not heard the answer to EHLO yet, nor been hastened
     awaited: bool  # once there is one less, `poll` shall tell an event of `epoll` itself; then it is False
 
     def __init__(self, epoll: int) -> None: ...

@@ -139,6 +139,19 @@ def test_a_visit_is_opening_until_ehlo_is_answered_and_who_awaits_that_is_told_o
         assert chats.poll(LATE_S, 0) == []
 
 
+def test_a_visit_that_is_hastened_is_for_others_to_count() -> None:
+    with visiting() as (chats, number, peer):
+        chats.hasten(number)
+        assert chats.opening == 0
+        chats.awaited = True
+        peer.send(OPENING[0])
+        assert chats.poll(LATE_S, 0) == []
+        peer.send(OPENING[2])
+        ((_, (what, *_)),) = chats.poll(LATE_S, 0)
+        assert what == PROGRESS
+        assert (chats.opening, chats.awaited) == (0, True)
+
+
 @pytest.mark.parametrize("answer", [b"", OPENING[0], b"421 closing\r\n"])
 def test_a_visit_that_ends_before_is_no_longer_opening(answer: bytes) -> None:
     with visiting() as (chats, number, peer):
