@@ -57,6 +57,10 @@ def catalogue(
     Exit code of ``--proof``: 0 if every case turns red for the faults it names and no other, every fault is
     named or unjudged, every case that can accuse names a fault, and nothing is red without one; else 1.
     """
+    if proof and coverage_wanted:
+        raise UsageError("--coverage and --proof: one of them")
+    if (fault or workers is not None) and not proof:
+        raise UsageError("--fault and --workers need --proof")
     if proof:
         return _prove(tuple(fault), workers)
     if coverage_wanted:
