@@ -9,6 +9,7 @@ and goes on as such from where it is.
 from __future__ import annotations
 
 import socket
+from functools import cached_property
 from time import perf_counter_ns as clock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -99,13 +100,15 @@ class Visits:
         self._host, self._loop, self._gate, self._openings = host, loop, gate, openings
         self._supply = supply if isinstance(supply, Budget) else None  # a planned arrival is for any session
         self._under_way: dict[Visit, None] = {}
-        self._begun = False
         self._ended = 0
 
-    @property
+    @cached_property
     def chats(self) -> Chats:
-        """Who conducts them."""
-        return self._loop.chats
+        """Who conducts them, and tells the gate when one of them is set up."""
+        chats = self._loop.chats
+        self._gate.count_in(chats)
+        self._loop.when_opened(self._gate.look)
+        return chats
 
     def begin(self, kind: Kind, recorder: Recorder, user: User | None) -> bool:
         """Visit the server of `kind`, if it is known how that will go and there is a message."""
@@ -113,10 +116,6 @@ class Visits:
         if opening is None or self._supply is None or user is None or not (due := self._supply.take()):
             return False
         loop = self._loop
-        if not self._begun:
-            self._begun = True
-            self._gate.count_in(loop.chats)
-            loop.when_opened(self._gate.look)
         alone = not loop.sockets
         visit = Visit(self, kind, recorder, user, due, opening)
         number, which, watched = self.chats.visit(
